@@ -1,0 +1,209 @@
+//! The catalog's rows as they come from the server.
+
+use crate::catalog::Volatility;
+use crate::queries::Question;
+
+/// All answers to [`crate::queries::Question::ALL`].
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// Answers to `FUNCTIONS`.
+    pub functions: Vec<FunctionRow>,
+    /// Answers to `RELATIONS`.
+    pub relations: Vec<RelationRow>,
+    /// Answers to `POLICIES`.
+    pub policies: Vec<PolicyRow>,
+    /// Answers to `OPERATORS`.
+    pub operators: Vec<OperatorRow>,
+    /// Answers to `TYPES`.
+    pub types: Vec<TypeRow>,
+    /// Answers to `TRIGGERS`.
+    pub triggers: Vec<TriggerRow>,
+}
+
+/// One overload of a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionRow {
+    /// `nspname`.
+    pub schema: Box<str>,
+    /// `proname`.
+    pub name: Box<str>,
+    /// `provolatile`.
+    pub volatility: Volatility,
+    /// Made by initdb.
+    pub builtin: bool,
+    /// The definition; empty if built in.
+    pub source: Box<str>,
+    /// Whether `value.name` may call it.
+    pub attribute: bool,
+}
+
+/// One relation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelationRow {
+    /// `nspname`.
+    pub schema: Box<str>,
+    /// `relname`.
+    pub name: Box<str>,
+    /// `relkind`.
+    pub kind: char,
+    /// Made by initdb.
+    pub builtin: bool,
+    /// Foreign or unlogged, or a parent of such.
+    pub not_replicated: bool,
+    /// `relrowsecurity`.
+    pub row_security: bool,
+    /// A view's query; empty for others.
+    pub definition: Box<str>,
+}
+
+/// One row security policy's `USING` expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyRow {
+    /// The relation's schema.
+    pub schema: Box<str>,
+    /// The relation.
+    pub relation: Box<str>,
+    /// The expression.
+    pub expression: Box<str>,
+}
+
+/// One operator whose function is volatile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorRow {
+    /// `oprname`.
+    pub name: Box<str>,
+    /// The function's schema.
+    pub function_schema: Box<str>,
+    /// The function.
+    pub function: Box<str>,
+}
+
+/// One function or check that values of a type, or casts to it, run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypeRow {
+    /// `nspname`.
+    pub schema: Box<str>,
+    /// `typname`.
+    pub name: Box<str>,
+    /// The function's schema; empty for a check.
+    pub function_schema: Box<str>,
+    /// The function; empty for a check.
+    pub function: Box<str>,
+    /// A domain's check; empty for a function.
+    pub expression: Box<str>,
+}
+
+/// One trigger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TriggerRow {
+    /// The relation's schema.
+    pub schema: Box<str>,
+    /// The relation.
+    pub relation: Box<str>,
+    /// The function's schema.
+    pub function_schema: Box<str>,
+    /// The function.
+    pub function: Box<str>,
+}
+
+/// A row that does not have the columns that were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an answer to {question:?} has an unexpected column {column}")]
+pub struct RowError {
+    /// What was asked.
+    pub question: Question,
+    /// Which column, counted from 0.
+    pub column: usize,
+}
+
+/// The columns of one row, as text.
+struct Columns<'a> {
+    question: Question,
+    values: &'a [Option<&'a str>],
+}
+
+impl Columns<'_> {
+    fn wrong(&self, column: usize) -> RowError {
+        RowError { question: self.question, column }
+    }
+
+    /// NULL reads as empty: the server answers NULL for the definition of what has just been dropped.
+    fn text(&self, column: usize) -> Result<Box<str>, RowError> {
+        let value = self.values.get(column).ok_or_else(|| self.wrong(column))?;
+        Ok(value.unwrap_or_default().into())
+    }
+
+    fn flag(&self, column: usize) -> Result<bool, RowError> {
+        match self.values.get(column) {
+            Some(Some("t")) => Ok(true),
+            Some(Some("f")) => Ok(false),
+            _ => Err(self.wrong(column)),
+        }
+    }
+
+    fn letter(&self, column: usize) -> Result<char, RowError> {
+        self.text(column)?.chars().next().ok_or_else(|| self.wrong(column))
+    }
+
+    fn volatility(&self, column: usize) -> Result<Volatility, RowError> {
+        match self.letter(column)? {
+            'i' => Ok(Volatility::Immutable),
+            's' => Ok(Volatility::Stable),
+            'v' => Ok(Volatility::Volatile),
+            _ => Err(self.wrong(column)),
+        }
+    }
+}
+
+impl Rows {
+    /// Adds one row of an answer, its columns in text format in the order of the question.
+    ///
+    /// # Errors
+    /// A row that does not fit the question.
+    pub fn add(&mut self, question: Question, values: &[Option<&str>]) -> Result<(), RowError> {
+        let row = Columns { question, values };
+        match question {
+            Question::Functions => self.functions.push(FunctionRow {
+                schema: row.text(0)?,
+                name: row.text(1)?,
+                volatility: row.volatility(2)?,
+                builtin: row.flag(3)?,
+                source: row.text(4)?,
+                attribute: row.flag(5)?,
+            }),
+            Question::Relations => self.relations.push(RelationRow {
+                schema: row.text(0)?,
+                name: row.text(1)?,
+                kind: row.letter(2)?,
+                builtin: row.flag(3)?,
+                not_replicated: row.flag(4)?,
+                row_security: row.flag(5)?,
+                definition: row.text(6)?,
+            }),
+            Question::Policies => self.policies.push(PolicyRow {
+                schema: row.text(0)?,
+                relation: row.text(1)?,
+                expression: row.text(2)?,
+            }),
+            Question::Operators => self.operators.push(OperatorRow {
+                name: row.text(0)?,
+                function_schema: row.text(1)?,
+                function: row.text(2)?,
+            }),
+            Question::Types => self.types.push(TypeRow {
+                schema: row.text(0)?,
+                name: row.text(1)?,
+                function_schema: row.text(2)?,
+                function: row.text(3)?,
+                expression: row.text(4)?,
+            }),
+            Question::Triggers => self.triggers.push(TriggerRow {
+                schema: row.text(0)?,
+                relation: row.text(1)?,
+                function_schema: row.text(2)?,
+                function: row.text(3)?,
+            }),
+        }
+        Ok(())
+    }
+}

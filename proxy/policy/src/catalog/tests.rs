@@ -1,0 +1,189 @@
+//! Catalogs from rows.
+
+use super::*;
+use crate::policy::Overrides;
+
+fn function(schema: &str, name: &str, volatility: Volatility, source: &str) -> FunctionRow {
+    let builtin = schema == "pg_catalog";
+    let (schema, name, source) = (schema.into(), name.into(), source.into());
+    FunctionRow { schema, name, volatility, builtin, source, attribute: true }
+}
+
+fn relation(schema: &str, name: &str, kind: char, definition: &str) -> RelationRow {
+    RelationRow {
+        schema: schema.into(),
+        name: name.into(),
+        kind,
+        builtin: schema == "pg_catalog",
+        not_replicated: false,
+        row_security: false,
+        definition: definition.into(),
+    }
+}
+
+/// A small database: functions, a table, and views over views.
+pub(crate) fn rows() -> Rows {
+    use Volatility::{Immutable, Stable, Volatile};
+    let functions = vec![
+        function("pg_catalog", "lower", Immutable, ""),
+        function("pg_catalog", "now", Stable, ""),
+        function("pg_catalog", "count", Immutable, ""),
+        function("pg_catalog", "random", Volatile, ""),
+        function("pg_catalog", "nextval", Volatile, ""),
+        function("pg_catalog", "set_config", Volatile, ""),
+        function("pg_catalog", "inet_server_addr", Stable, ""),
+        function("pg_catalog", "current_setting", Stable, ""),
+        function("public", "log_visit", Volatile, "INSERT INTO visits VALUES (1)"),
+        function("public", "pure", Immutable, "SELECT 1"),
+        function("public", "become", Volatile, "BEGIN SET ROLE x; END"),
+        function("public", "become_twice", Volatile, "BEGIN PERFORM become(); END"),
+        function("a", "mixed", Stable, ""),
+        function("b", "mixed", Volatile, ""),
+    ];
+    let mut relations = vec![
+        relation("public", "agents", 'r', ""),
+        relation("public", "seq", 'S', ""),
+        relation("public", "plain", 'v', "SELECT id, lower(name) AS name FROM public.agents"),
+        relation("public", "outer_view", 'v', "SELECT * FROM public.inner_view"),
+        relation("public", "inner_view", 'v', "SELECT random() AS r FROM public.agents"),
+        relation("public", "broken", 'v', "SELECT FROM WHERE"),
+        relation("public", "guarded", 'r', ""),
+        relation("public", "watched", 'r', ""),
+        relation("pg_catalog", "pg_class", 'r', ""),
+        relation("pg_catalog", "pg_stat_activity", 'v', ""),
+        relation("public", "far", 'f', ""),
+    ];
+    relations[6].row_security = true;
+    relations[10].not_replicated = true;
+    let policies = vec![
+        PolicyRow {
+            schema: "public".into(),
+            relation: "guarded".into(),
+            expression: "owner = current_setting('app.user'::text)".into(),
+        },
+        PolicyRow {
+            schema: "public".into(),
+            relation: "watched".into(),
+            expression: "log_visit() > 0".into(),
+        },
+    ];
+    relations[7].row_security = true;
+    let triggers = vec![TriggerRow {
+        schema: "public".into(),
+        relation: "agents".into(),
+        function_schema: "public".into(),
+        function: "become_twice".into(),
+    }];
+    let operators = vec![OperatorRow {
+        name: "<~>".into(),
+        function_schema: "public".into(),
+        function: "log_visit".into(),
+    }];
+    let types = vec![TypeRow {
+        schema: "public".into(),
+        name: "odd".into(),
+        function_schema: String::new().into(),
+        function: String::new().into(),
+        expression: "random() > 0.5".into(),
+    }];
+    Rows { functions, relations, policies, operators, types, triggers }
+}
+
+fn catalog() -> Catalog {
+    Catalog::build(&rows(), &Overrides::default())
+}
+
+fn named(text: &str) -> FunctionName {
+    match text.split_once('.') {
+        Some((schema, name)) => FunctionName { schema: Some(schema.into()), name: name.into() },
+        None => FunctionName { schema: None, name: text.into() },
+    }
+}
+
+fn table(text: &str) -> Relation {
+    let FunctionName { schema, name } = named(text);
+    Relation { schema, name }
+}
+
+fn why(obstacle: Option<Obstacle>) -> String {
+    obstacle.map(|obstacle| obstacle.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn functions_by_the_worst_overload_in_sight() {
+    let catalog = catalog();
+    assert_eq!(catalog.function(&named("lower")), None);
+    assert_eq!(catalog.function(&named("pg_catalog.now")), None);
+    assert_eq!(why(catalog.function(&named("log_visit"))), "calls log_visit(): volatile");
+    assert_eq!(why(catalog.function(&named("mixed"))), "calls mixed(): volatile");
+    assert_eq!(catalog.function(&named("a.mixed")), None);
+    assert_eq!(why(catalog.function(&named("b.mixed"))), "calls b.mixed(): volatile");
+    assert_eq!(why(catalog.function(&named("nowhere"))), "calls nowhere(): not in the catalog");
+    assert!(matches!(catalog.function(&named("inet_server_addr")), Some(Obstacle::ServerLocal(_))));
+}
+
+#[test]
+fn overrides_decide() {
+    let mut overrides = Overrides::default();
+    overrides.set("log_visit", Volatility::Stable);
+    overrides.set("public.pure", Volatility::Volatile);
+    overrides.set("elsewhere", Volatility::Immutable);
+    let catalog = Catalog::build(&rows(), &overrides);
+    assert_eq!(catalog.function(&named("log_visit")), None);
+    assert_eq!(catalog.operator("<~>"), None);
+    assert!(catalog.function(&named("pure")).is_some());
+    assert_eq!(catalog.function(&named("elsewhere")), None);
+}
+
+#[test]
+fn views_and_policies_are_followed() {
+    let catalog = catalog();
+    assert_eq!(catalog.relation(&table("agents")), None);
+    assert_eq!(catalog.relation(&table("public.plain")), None);
+    assert_eq!(
+        why(catalog.relation(&table("outer_view"))),
+        "uses public.outer_view: uses public.inner_view: calls random(): volatile"
+    );
+    assert!(matches!(catalog.relation(&table("broken")), Some(Obstacle::Unread(_))));
+    assert_eq!(catalog.relation(&table("guarded")), None);
+    assert!(why(catalog.relation(&table("watched"))).contains("log_visit"));
+    assert_eq!(catalog.relation(&table("pg_class")), None);
+    for kept in ["pg_stat_activity", "seq", "far", "missing", "other.agents"] {
+        assert!(catalog.relation(&table(kept)).is_some(), "{kept}");
+    }
+}
+
+#[test]
+fn operators_types_and_attributes() {
+    let catalog = catalog();
+    assert!(catalog.operator("<~>").is_some() && catalog.operator("=").is_none());
+    let odd = TypeName { schema: None, name: "odd".into() };
+    assert_eq!(why(catalog.type_name(&odd)), "uses type public.odd: calls random(): volatile");
+    assert!(catalog.attribute("log_visit").is_some() && catalog.attribute("name").is_none());
+}
+
+#[test]
+fn suspicion_spreads_to_callers_and_triggers() {
+    let catalog = catalog();
+    assert!(catalog.function_suspect(&named("become_twice")));
+    assert!(!catalog.function_suspect(&named("log_visit")));
+    assert!(catalog.relation_suspect(&table("agents")) && !catalog.relation_suspect(&table("guarded")));
+}
+
+#[test]
+fn nothing_is_known_at_first() {
+    let catalog = Catalog::unknown();
+    assert_eq!(catalog.version(), 0);
+    assert!(catalog.function(&named("lower")).is_some() && catalog.relation(&table("agents")).is_some());
+}
+
+#[test]
+fn rows_are_checked() {
+    use crate::queries::Question;
+    let mut rows = Rows::default();
+    let good = [Some("s"), Some("f"), Some("i"), Some("t"), None, Some("f")];
+    assert_eq!(rows.add(Question::Functions, &good), Ok(()));
+    let bad = [Some("s"), Some("f"), Some("x"), Some("t"), Some(""), Some("f")];
+    assert_eq!(rows.add(Question::Functions, &bad).unwrap_err().column, 2);
+    assert_eq!(rows.add(Question::Policies, &good[..1]).unwrap_err().column, 1);
+}

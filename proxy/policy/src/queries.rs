@@ -1,0 +1,136 @@
+//! What the server asks the primary for its catalog. Any role may ask; every name and operator is qualified, so that
+//! no `search_path` changes what is asked. Every column comes as text.
+
+/// One question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// [`FUNCTIONS`].
+    Functions,
+    /// [`RELATIONS`].
+    Relations,
+    /// [`POLICIES`].
+    Policies,
+    /// [`OPERATORS`].
+    Operators,
+    /// [`TYPES`].
+    Types,
+    /// [`TRIGGERS`].
+    Triggers,
+}
+
+impl Question {
+    /// All questions; together their answers are the catalog.
+    pub const ALL: [Self; 6] =
+        [Self::Functions, Self::Relations, Self::Policies, Self::Operators, Self::Types, Self::Triggers];
+
+    /// The statement.
+    #[must_use]
+    pub const fn sql(self) -> &'static str {
+        match self {
+            Self::Functions => FUNCTIONS,
+            Self::Relations => RELATIONS,
+            Self::Policies => POLICIES,
+            Self::Operators => OPERATORS,
+            Self::Types => TYPES,
+            Self::Triggers => TRIGGERS,
+        }
+    }
+}
+
+/// schema, name, volatility (`i`, `s`, `v`; of a user's aggregate, the worst of its parts), built in (`t`, `f`), the
+/// definition of a user's function, whether `value.name` may call it (`t`, `f`).
+pub const FUNCTIONS: &str = "\
+SELECT n.nspname::pg_catalog.text, p.proname::pg_catalog.text,
+  CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+      AND p.prokind OPERATOR(pg_catalog.=) 'a'::pg_catalog.\"char\"
+      AND EXISTS (SELECT FROM pg_catalog.pg_aggregate g
+        JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) ANY (ARRAY[g.aggtransfn::pg_catalog.oid,
+          g.aggfinalfn::pg_catalog.oid, g.aggcombinefn::pg_catalog.oid, g.aggmtransfn::pg_catalog.oid,
+          g.aggminvtransfn::pg_catalog.oid, g.aggmfinalfn::pg_catalog.oid])
+        WHERE g.aggfnoid::pg_catalog.oid OPERATOR(pg_catalog.=) p.oid
+          AND f.provolatile OPERATOR(pg_catalog.=) 'v'::pg_catalog.\"char\")
+    THEN 'v' ELSE p.provolatile::pg_catalog.text END,
+  CASE WHEN p.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid THEN 't' ELSE 'f' END,
+  CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+      AND p.prokind OPERATOR(pg_catalog.=) ANY ('{f,p}'::pg_catalog.\"char\"[])
+    THEN pg_catalog.pg_get_functiondef(p.oid) ELSE '' END,
+  CASE WHEN p.pronargs OPERATOR(pg_catalog.>=) 1::pg_catalog.int2
+      AND p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1::pg_catalog.int2
+    THEN 't' ELSE 'f' END
+FROM pg_catalog.pg_proc p
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace";
+
+/// schema, name, kind (`pg_class.relkind`), built in (`t`, `f`), whether a standby cannot or should not read it
+/// (unlogged, foreign, or a parent of such), row security (`t`, `f`), a user's view's definition.
+pub const RELATIONS: &str = "\
+WITH RECURSIVE local(oid) AS (
+  SELECT c.oid FROM pg_catalog.pg_class c
+  WHERE c.relkind OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\"
+    OR c.relpersistence OPERATOR(pg_catalog.<>) 'p'::pg_catalog.\"char\"
+  UNION
+  SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN local ON local.oid OPERATOR(pg_catalog.=) i.inhrelid)
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text,
+  CASE WHEN c.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid THEN 't' ELSE 'f' END,
+  CASE WHEN EXISTS (SELECT FROM local WHERE local.oid OPERATOR(pg_catalog.=) c.oid) THEN 't' ELSE 'f' END,
+  CASE WHEN c.relrowsecurity THEN 't' ELSE 'f' END,
+  CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'v'::pg_catalog.\"char\"
+      AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+    THEN pg_catalog.pg_get_viewdef(c.oid) ELSE '' END
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::pg_catalog.\"char\"[])
+  AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::pg_catalog.\"char\"";
+
+/// schema and name of a relation, an expression of one of its row security policies.
+pub const POLICIES: &str = "\
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, pg_catalog.pg_get_expr(p.polqual, p.polrelid)
+FROM pg_catalog.pg_policy p
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.polrelid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE p.polqual IS NOT NULL";
+
+/// name of an operator whose function is volatile, schema and name of that function.
+pub const OPERATORS: &str = "\
+SELECT o.oprname::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text
+FROM pg_catalog.pg_operator o
+JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+WHERE p.provolatile OPERATOR(pg_catalog.=) 'v'::pg_catalog.\"char\"";
+
+/// schema and name of a user's type, and a function that its values or casts to it call: its input and output
+/// functions, a cast's function, or (as an expression) a domain's check.
+pub const TYPES: &str = "\
+SELECT n.nspname::pg_catalog.text, t.typname::pg_catalog.text,
+  fn.nspname::pg_catalog.text, f.proname::pg_catalog.text, ''
+FROM pg_catalog.pg_type t
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
+JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) ANY (ARRAY[t.typinput::pg_catalog.oid,
+  t.typoutput::pg_catalog.oid, t.typreceive::pg_catalog.oid, t.typsend::pg_catalog.oid])
+JOIN pg_catalog.pg_namespace fn ON fn.oid OPERATOR(pg_catalog.=) f.pronamespace
+WHERE f.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+UNION ALL
+SELECT n.nspname::pg_catalog.text, t.typname::pg_catalog.text,
+  fn.nspname::pg_catalog.text, f.proname::pg_catalog.text, ''
+FROM pg_catalog.pg_cast c
+JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) c.casttarget
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
+JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) c.castfunc
+JOIN pg_catalog.pg_namespace fn ON fn.oid OPERATOR(pg_catalog.=) f.pronamespace
+WHERE f.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+UNION ALL
+SELECT n.nspname::pg_catalog.text, t.typname::pg_catalog.text, '', '',
+  pg_catalog.pg_get_expr(k.conbin, 0::pg_catalog.oid)
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) k.contypid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
+WHERE k.contypid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND k.conbin IS NOT NULL";
+
+/// schema and name of a relation, schema and name of a user's function that one of its triggers calls.
+pub const TRIGGERS: &str = "\
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, fn.nspname::pg_catalog.text, f.proname::pg_catalog.text
+FROM pg_catalog.pg_trigger t
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) t.tgfoid
+JOIN pg_catalog.pg_namespace fn ON fn.oid OPERATOR(pg_catalog.=) f.pronamespace
+WHERE NOT t.tgisinternal";

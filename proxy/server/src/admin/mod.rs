@@ -1,0 +1,2 @@
+//! The admin side: metrics and health over HTTP.
+pub mod http;

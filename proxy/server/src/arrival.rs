@@ -1,0 +1,203 @@
+//! From an accepted socket to a session, or to what else the client wanted: a cancel, a replication stream.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use pointsman_wire::startup::ProtocolVersion;
+use tokio::io::AsyncWriteExt;
+
+use crate::client::config::Secret;
+use crate::client::login::{Admitted, Arrival, Secrets, receive};
+use crate::client::prove::Proof;
+use crate::fault::Fault;
+use crate::proxy::{Proxy, Settings};
+use crate::replication;
+use crate::session::cancel::Place;
+use crate::session::opening::{greeting, startup_settings, welcome};
+use crate::session::{End, Opening, Session, Shared};
+use crate::transport::stream::Stream;
+use crate::upstream::credentials::Credentials;
+
+/// Longest time spent on telling a client that it is turned away.
+const TURN_AWAY_MAX: Duration = Duration::from_secs(2);
+
+/// Counts one client for as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Tells a client why it cannot come in.
+pub async fn turn_away(mut stream: Stream, fault: Fault) {
+    let frame = fault.encode("FATAL");
+    // It may be gone already, or not read: then it has heard nothing.
+    let _unheard = tokio::time::timeout(TURN_AWAY_MAX, stream.write_all(&frame)).await;
+}
+
+/// A client's whole life.
+pub async fn live(proxy: Arc<Proxy>, worker: usize, stream: Stream) {
+    let connected = Counted::new(&proxy.counts.connected);
+    // The login's state is large and short-lived: boxed, it is not carried through the session's life.
+    let Some((session, place)) = Box::pin(enter(&proxy, worker, stream)).await else { return };
+    let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
+    place.handle.attach(waker);
+    if !proxy.is_listening() {
+        place.handle.give(crate::session::Order::Drain);
+    }
+    match session.run().await {
+        End::Client | End::Shutdown => {}
+        End::Fatal(fault) => tracing::info!(%fault, process_id = place.process_id, "session ended"),
+    }
+    drop(connected);
+}
+
+/// The login; what is not a session is dealt with here.
+async fn enter(proxy: &Arc<Proxy>, worker: usize, stream: Stream) -> Option<(Session, Place)> {
+    let unauthenticated = Counted::new(&proxy.counts.unauthenticated);
+    let settings = proxy.settings();
+    let limit = settings.config.limits.login_timeout;
+    let door = SecretsOf { proxy, settings: &settings };
+    let arrival = match tokio::time::timeout(limit, receive(stream, &settings.door, &door)).await {
+        Ok(Ok(arrival)) => arrival,
+        Ok(Err(fault)) => {
+            proxy.counts.login_failures.fetch_add(1, Ordering::Relaxed);
+            proxy.metrics.worker(worker).error(fault.sqlstate.as_bytes());
+            tracing::info!(%fault, "login refused");
+            return None;
+        }
+        Err(_) => {
+            proxy.counts.login_failures.fetch_add(1, Ordering::Relaxed);
+            tracing::info!("a client did not log in within {limit:?}");
+            return None;
+        }
+    };
+    drop(unauthenticated);
+    match arrival {
+        Arrival::Left => None,
+        Arrival::Cancel(request, framed) => {
+            proxy.sessions.cancel(&request).await;
+            // Only now may its sender go on: a cancel must not meet the next statement.
+            drop(framed);
+            None
+        }
+        Arrival::Admitted(admitted) => open(proxy, worker, *admitted).await,
+    }
+}
+
+/// A proven client becomes a session, unless its database or settings are refused.
+async fn open(proxy: &Arc<Proxy>, worker: usize, mut admitted: Admitted) -> Option<(Session, Place)> {
+    match begin(proxy, worker, &mut admitted).await {
+        Ok(Begun::Session(shared, base, told)) => {
+            let secret_len = if admitted.version >= ProtocolVersion::V3_2 { 32 } else { 4 };
+            let place = proxy.sessions.enter(secret_len);
+            welcome(&told, place.process_id, &place.secret, &mut admitted.out);
+            admitted.framed.send(&admitted.out).await.ok()?;
+            let opening = Opening {
+                shared: *shared,
+                handle: Arc::clone(&place.handle),
+                cancel: Arc::clone(&place.slot),
+                stream: admitted.framed.stream,
+                unread: admitted.framed.inbox,
+                base,
+                told,
+            };
+            Some((Session::new(opening), place))
+        }
+        Ok(Begun::Replication(server)) => {
+            replication::pass_through(admitted, *server).await;
+            None
+        }
+        Err(fault) => {
+            proxy.counts.login_failures.fetch_add(1, Ordering::Relaxed);
+            proxy.metrics.worker(worker).error(fault.sqlstate.as_bytes());
+            tracing::info!(%fault, user = admitted.user, database = admitted.database, "login refused");
+            admitted.out.extend_from_slice(&fault.encode("FATAL"));
+            // The client may be gone: then nobody hears it.
+            let _unheard = admitted.framed.send(&admitted.out).await;
+            None
+        }
+    }
+}
+
+enum Begun {
+    Session(Box<Shared>, Arc<crate::upstream::settings::Settings>, crate::upstream::account::Reported),
+    Replication(Box<crate::upstream::connect::LoggedIn>),
+}
+
+async fn begin(proxy: &Arc<Proxy>, worker: usize, admitted: &mut Admitted) -> Result<Begun, Fault> {
+    let settings = proxy.settings();
+    let unknown = || Fault::client("3D000", format!("database \"{}\" does not exist", admitted.database));
+    let (cluster, database) = proxy.clusters.find(&admitted.database).ok_or_else(unknown)?;
+    let credentials = credentials(&admitted.proof, &admitted.user, &cluster.config());
+    if replication::is_asked_for(&admitted.startup) {
+        let server = replication::connect(&cluster, admitted, &database, credentials).await?;
+        return Ok(Begun::Replication(Box::new(server)));
+    }
+    let account = cluster.account(&database, &admitted.user);
+    account.set_credentials(&credentials);
+    let base = startup_settings(&admitted.startup)?;
+    let mode = cluster.config().pool.mode;
+    let shared = Shared {
+        account,
+        cluster,
+        registry: Arc::clone(&proxy.registry),
+        counters: proxy.metrics.worker(worker),
+        mode,
+        message_bytes_max: settings.config.limits.message_bytes_max,
+        prepared_statements_max: settings.config.limits.prepared_statements_max,
+    };
+    let told = greeting(&shared, &base).await?;
+    Ok(Begun::Session(Box::new(shared), base, told))
+}
+
+/// What the client's proof is good for at a server. Where it proves nothing of use (trust, certificate), the cluster's
+/// own user has its password.
+fn credentials(proof: &Proof, user: &str, cluster: &crate::upstream::config::ClusterConfig) -> Credentials {
+    match proof {
+        Proof::Password(password) => Credentials::Password(password.clone()),
+        Proof::Md5(hash) => Credentials::Md5(hash.clone()),
+        Proof::ScramKeys { client_key, server_key } => {
+            Credentials::ScramKeys { client_key: *client_key, server_key: *server_key }
+        }
+        Proof::None if user == cluster.user => {
+            cluster.password.clone().map_or(Credentials::None, Credentials::Password)
+        }
+        Proof::None => Credentials::None,
+    }
+}
+
+/// Users listed first, then `auth_query`, then the cluster's own user.
+struct SecretsOf<'a> {
+    proxy: &'a Proxy,
+    settings: &'a Settings,
+}
+
+impl Secrets for SecretsOf<'_> {
+    async fn secret(&self, user: &str, database: &str) -> Result<Option<Secret>, Fault> {
+        if let Some(user) = self.settings.users.lookup(user) {
+            return Ok(user.secret.clone());
+        }
+        let Some((cluster, server_name)) = self.proxy.clusters.find(database) else { return Ok(None) };
+        let config = cluster.config();
+        if user == config.user
+            && let Some(password) = &config.password
+        {
+            return Ok(Some(Secret::Password(password.clone())));
+        }
+        let Some(query) = &self.settings.config.auth.auth_query else { return Ok(None) };
+        let place = query.database.as_deref().unwrap_or(&server_name);
+        let text = self.proxy.verifiers.secret(&cluster, place, (&query.sql, query.keep), user).await?;
+        Ok(text.map(|text| Secret::detect(&text)))
+    }
+}

@@ -1,0 +1,120 @@
+//! The configuration: YAML or flags in, typed values out, read once and passed on.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::client::config::{AuthConfig, ClientLimits};
+use crate::transport::config::{ClientTls, Listen};
+use crate::upstream::config::ClusterConfig;
+
+mod clusters;
+mod flags;
+mod login;
+mod policies;
+mod pool;
+mod problem;
+mod read;
+mod section;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod url;
+mod value;
+
+pub use flags::Flags;
+pub use policies::read_policy;
+pub use problem::{ConfigError, Problem};
+pub use source::ConfigSource;
+
+use problem::Problems;
+use section::Section;
+
+/// Everything that `serve` is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: Vec<Listen>,
+    /// Where metrics and health are served over HTTP.
+    pub admin: Option<SocketAddr>,
+    /// Worker threads, one runtime each.
+    pub workers: usize,
+    /// TLS towards clients; none means it is refused.
+    pub tls: Option<ClientTls>,
+    /// Limits on clients.
+    pub limits: ClientLimits,
+    /// Authentication of clients.
+    pub auth: AuthConfig,
+    /// The clusters, the default one (any database) last.
+    pub clusters: Vec<ClusterConfig>,
+    /// Policy files.
+    pub policies: Vec<PathBuf>,
+    /// Templates kept by each worker's statement cache.
+    pub templates_max: usize,
+    /// How long a drain waits for transactions in progress.
+    pub shutdown_timeout: Duration,
+}
+
+impl Config {
+    /// Reads a YAML file. Relative paths in it start at its directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let base = path.parent().unwrap_or(Path::new(""));
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::from_yaml(&name, &text, base),
+            Err(error) => {
+                let problem = Problem { file: name, place: None, message: told(&error), line: None };
+                Err(ConfigError { problems: vec![problem] })
+            }
+        }
+    }
+
+    /// Reads YAML text that errors call `name`. Relative paths in it start at `base`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place.
+    pub fn from_yaml(name: &str, text: &str, base: &Path) -> Result<Self, ConfigError> {
+        let mut problems = Problems::new(name, text, base);
+        let config = read::read_document(text, &mut problems);
+        problems.finish()?;
+        config.ok_or_else(|| ConfigError { problems: Vec::new() })
+    }
+}
+
+/// Whether a document is a policy (`kind: Policy` at its top) and not a configuration.
+pub fn is_policy(text: &str) -> bool {
+    let Ok(tree::Node { value: tree::Value::Map(entries), .. }) = tree::parse(text) else { return false };
+    entries.iter().any(|(key, node)| {
+        key.name == "kind" && matches!(&node.value, tree::Value::Text(kind) if kind == "Policy")
+    })
+}
+
+/// Why a file could not be read, in the words of a person.
+fn told(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".into(),
+        std::io::ErrorKind::InvalidData => "the file is not UTF-8 text".into(),
+        _ => format!("cannot be read: {error}"),
+    }
+}
+
+/// The path as the document means it, if a file is there.
+fn file(path: &str, problems: &Problems<'_>) -> Result<PathBuf, String> {
+    let resolved = problems.resolve(path);
+    match std::fs::metadata(&resolved) {
+        Ok(found) if found.is_dir() => Err(format!("{} is a directory, not a file", resolved.display())),
+        Ok(_) => Ok(resolved),
+        Err(error) => Err(format!("{}: {}", resolved.display(), told(&error))),
+    }
+}
+
+/// The path under `key`, if a file is there.
+fn take_file(section: &mut Section<'_>, key: &'static str, problems: &mut Problems<'_>) -> Option<PathBuf> {
+    let path = section.take(key, problems, value::name)?;
+    let found = file(&path, problems);
+    section.take(key, problems, |_| found)
+}

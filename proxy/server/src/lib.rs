@@ -1,0 +1,20 @@
+//! The proxy: sockets and tasks over the pure floors below.
+pub mod admin;
+pub mod arrival;
+pub mod cli;
+pub mod client;
+pub mod clusters;
+pub mod config;
+mod descriptors;
+pub mod fault;
+pub mod lifecycle;
+pub mod metrics;
+pub mod proxy;
+pub mod random;
+pub mod replication;
+mod running;
+pub mod serve;
+pub mod session;
+pub mod transport;
+pub mod upstream;
+pub mod worker;

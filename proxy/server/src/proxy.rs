@@ -1,0 +1,207 @@
+//! The proxy as a whole: workers that accept, admit and serve; tasks that watch the clusters; reload and drain.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use pointsman_policy::Overrides;
+use tokio::sync::watch;
+
+use crate::client::config::AuthConfig;
+use crate::client::login::Door;
+use crate::client::prove::Prover;
+use crate::client::users::UserStore;
+use crate::clusters::Clusters;
+use crate::config::Config;
+use crate::fault::Fault;
+use crate::metrics::Metrics;
+use crate::session::Order;
+use crate::session::cancel::Sessions;
+use crate::session::statements::Registry;
+use crate::transport::listener::{Bound, bind};
+use crate::transport::tls;
+use crate::upstream::verifiers::Verifiers;
+use crate::worker;
+
+/// How often a drain looks whether the sessions have ended.
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// What a reload replaces as a whole.
+#[derive(Debug)]
+pub struct Settings {
+    /// The configuration.
+    pub config: Config,
+    /// What clients meet at the door.
+    pub door: Door,
+    /// The users listed.
+    pub users: UserStore,
+}
+
+impl Settings {
+    fn new(config: Config, prover: Arc<Prover>) -> Result<Self, Fault> {
+        let AuthConfig { method, .. } = config.auth;
+        let acceptance = config.tls.as_ref().map(tls::acceptance).transpose();
+        let tls = acceptance.map_err(|error| Fault::pointsman("F0000", error.to_string()))?;
+        let door = Door {
+            tls,
+            tls_required: config.tls.as_ref().is_some_and(|tls| tls.required),
+            limits: config.limits.clone(),
+            method,
+            prover,
+        };
+        Ok(Self { users: UserStore::new(&config.auth), door, config })
+    }
+}
+
+/// Clients counted.
+#[derive(Debug, Default)]
+pub struct ClientCounts {
+    /// Connected now, logged in or not.
+    pub connected: AtomicUsize,
+    /// Connected and not logged in.
+    pub unauthenticated: AtomicUsize,
+    /// Accepted since start.
+    pub accepted: AtomicU64,
+    /// Turned away by a limit since start.
+    pub refused: AtomicU64,
+    /// Logins failed since start.
+    pub login_failures: AtomicU64,
+}
+
+/// The proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    settings: ArcSwap<Settings>,
+    prover: Arc<Prover>,
+    /// The clusters and their tasks.
+    pub clusters: Clusters,
+    /// Verifiers read from servers.
+    pub verifiers: Verifiers,
+    /// Everyone logged in.
+    pub sessions: Arc<Sessions>,
+    /// All prepared statements.
+    pub registry: Arc<Registry>,
+    /// What Prometheus is told.
+    pub metrics: Arc<Metrics>,
+    /// Clients counted.
+    pub counts: ClientCounts,
+    /// False until the listeners are closed.
+    listening: AtomicBool,
+    closing: watch::Sender<bool>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+}
+
+impl Proxy {
+    /// Binds the addresses and starts the workers and the watchers.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, a certificate that cannot be used, a thread that cannot be started.
+    pub fn start(config: Config, metrics: Arc<Metrics>, overrides: Overrides) -> Result<Arc<Self>, Fault> {
+        let failed =
+            |what: String, error: &dyn std::fmt::Display| Fault::pointsman("F0000", what).because(error);
+        let prover = Arc::new(Prover::default());
+        let mut bound = Vec::new();
+        for listen in &config.listen {
+            let listener =
+                bind(listen).map_err(|error| failed(format!("cannot listen on {listen}"), &error))?;
+            bound.push(listener);
+        }
+        let settings = Settings::new(config, Arc::clone(&prover))?;
+        let clusters = Clusters::start(&settings.config.clusters, overrides)
+            .map_err(|error| failed("cannot start the watchers".to_owned(), &error))?;
+        let (closing, _) = watch::channel(false);
+        let proxy = Arc::new(Self {
+            settings: ArcSwap::from_pointee(settings),
+            prover,
+            clusters,
+            verifiers: Verifiers::default(),
+            sessions: Arc::default(),
+            registry: Arc::default(),
+            metrics,
+            counts: ClientCounts::default(),
+            listening: AtomicBool::new(true),
+            closing,
+            threads: Mutex::default(),
+        });
+        proxy.start_workers(&bound).map_err(|error| failed("cannot start a worker".to_owned(), &error))?;
+        Ok(proxy)
+    }
+
+    fn start_workers(self: &Arc<Self>, bound: &[Bound]) -> std::io::Result<()> {
+        let workers = self.settings().config.workers;
+        for index in 0..workers {
+            let listeners = bound.iter().map(Bound::again).collect::<Result<Vec<_>, _>>()?;
+            let thread = worker::start(Arc::clone(self), index, listeners)?;
+            self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        Ok(())
+    }
+
+    /// What is configured now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Becomes true when the listeners are to be closed.
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    /// Takes a new configuration: what did not change keeps its connections and statistics.
+    ///
+    /// # Errors
+    /// What cannot be changed without a restart, or cannot be used; then nothing has changed.
+    pub fn reload(&self, config: Config, overrides: Overrides) -> Result<(), Fault> {
+        let before = self.settings();
+        let fixed = |what: &str| {
+            Fault::pointsman("55000", format!("{what} cannot be changed by a reload"))
+                .hint("Restart to change it.")
+        };
+        if config.listen != before.config.listen {
+            return Err(fixed("listen"));
+        }
+        if config.workers != before.config.workers {
+            return Err(fixed("workers"));
+        }
+        if config.admin != before.config.admin {
+            return Err(fixed("admin"));
+        }
+        let settings = Settings::new(config, Arc::clone(&self.prover))?;
+        self.clusters
+            .reload(&settings.config.clusters, overrides)
+            .map_err(|why| Fault::pointsman("55000", why))?;
+        self.settings.store(Arc::new(settings));
+        Ok(())
+    }
+
+    /// Whether new clients are accepted.
+    pub fn is_listening(&self) -> bool {
+        self.listening.load(Ordering::Acquire)
+    }
+
+    /// Accepts nobody new and lets sessions end as their transactions do; returns when all have ended, or after
+    /// `limit`.
+    pub async fn drain(&self, limit: Duration) {
+        self.close();
+        self.sessions.give_all(Order::Drain);
+        let since = Instant::now();
+        while !self.sessions.is_empty() && since.elapsed() < limit {
+            tokio::time::sleep(DRAIN_STEP).await;
+            // Whoever was in the middle of a login when the drain began.
+            self.sessions.give_all(Order::Drain);
+        }
+    }
+
+    /// Ends all sessions now, and the workers with them.
+    pub fn stop(&self) {
+        self.close();
+        self.sessions.give_all(Order::Stop);
+        self.clusters.retire();
+    }
+
+    fn close(&self) {
+        self.listening.store(false, Ordering::Release);
+        self.closing.send_replace(true);
+    }
+}

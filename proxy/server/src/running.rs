@@ -1,0 +1,134 @@
+//! The proxy as its life cycle and its metrics see it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::admin::http::Readiness;
+use crate::config::Config;
+use crate::lifecycle::Running;
+use crate::metrics::{ClientSnapshot, PoolSnapshot, PoolSource, ServerSnapshot};
+use crate::proxy::Proxy;
+use crate::upstream::cluster::Cluster;
+use crate::upstream::config::Role;
+use crate::upstream::pool::Pool;
+use crate::upstream::server::{Server, State};
+
+#[async_trait]
+impl Running for Proxy {
+    fn readiness(&self) -> Readiness {
+        if !self.is_listening() {
+            return Readiness::NotReady("not listening".into());
+        }
+        let clusters = self.clusters.all();
+        match clusters.iter().find(|cluster| !has_primary(cluster)) {
+            Some(cluster) => {
+                Readiness::NotReady(format!("cluster {} has no primary that answers", cluster.config().name))
+            }
+            None => Readiness::Ready,
+        }
+    }
+
+    async fn reload(&self, config: Config) -> Result<(), String> {
+        let overrides = config.overrides().map_err(|error| error.to_string())?;
+        Proxy::reload(self, config, overrides).map_err(|fault| fault.to_string())
+    }
+
+    async fn drain(&self, deadline: Duration) {
+        Proxy::drain(self, deadline).await;
+    }
+
+    fn stop(&self) {
+        Proxy::stop(self);
+    }
+}
+
+impl PoolSource for Proxy {
+    fn pools(&self) -> Vec<PoolSnapshot> {
+        let mut pools = Vec::new();
+        for cluster in self.clusters.all().iter() {
+            let name = &cluster.config().name;
+            for account in cluster.accounts() {
+                let live = account.pools().filter(|pool| !pool.server.is_removed());
+                pools.extend(live.map(|pool| pool_snapshot(name, pool)));
+            }
+        }
+        pools
+    }
+
+    fn servers(&self) -> Vec<ServerSnapshot> {
+        let mut servers = Vec::new();
+        for cluster in self.clusters.all().iter() {
+            let all = cluster.servers();
+            let primary = cluster.primary().and_then(|index| all.get(index)).cloned();
+            let live = all.iter().filter(|server| !server.is_removed());
+            servers
+                .extend(live.map(|server| server_snapshot(&cluster.config().name, server, primary.as_ref())));
+        }
+        servers
+    }
+
+    fn clients(&self) -> ClientSnapshot {
+        let limits = &self.settings().config.limits;
+        let connected = self.counts.connected.load(Relaxed);
+        let unauthenticated = self.counts.unauthenticated.load(Relaxed);
+        let busy: usize = self.pools().iter().map(|pool| pool.in_use + pool.waiting).sum();
+        ClientSnapshot {
+            connected,
+            unauthenticated,
+            idle: connected.saturating_sub(unauthenticated).saturating_sub(busy),
+            clients_max: limits.clients_max,
+            unauthenticated_max: limits.unauthenticated_max,
+            accepted: self.counts.accepted.load(Relaxed),
+            refused: self.counts.refused.load(Relaxed),
+            login_failures: self.counts.login_failures.load(Relaxed),
+        }
+    }
+}
+
+fn has_primary(cluster: &Cluster) -> bool {
+    let servers = cluster.servers();
+    cluster
+        .primary()
+        .and_then(|index| servers.get(index))
+        .is_some_and(|server| server.state() == State::Primary)
+}
+
+fn pool_snapshot(cluster: &str, pool: &Pool) -> PoolSnapshot {
+    let (config, usage) = (pool.config(), pool.usage());
+    PoolSnapshot {
+        cluster: cluster.to_owned(),
+        server: pool.server.config.address.to_string(),
+        role: Some(pool.server.role()),
+        database: pool.database.clone(),
+        user: pool.user.clone(),
+        idle: usage.idle,
+        in_use: usage.in_use,
+        opening: usage.opening,
+        connections_max: config.size + config.overflow,
+        waiting: usage.waiting,
+        waiters_max: config.waiters_max,
+        longest_wait: usage.longest_wait,
+        waits: pool.counters.waits.load(Relaxed),
+        waited: Duration::from_micros(pool.counters.wait_micros.load(Relaxed)),
+        opened: pool.counters.opened.load(Relaxed),
+        closed: pool.counters.closed.load(Relaxed),
+        login_failures: pool.counters.login_failures.load(Relaxed),
+    }
+}
+
+fn server_snapshot(cluster: &str, server: &Server, primary: Option<&Arc<Server>>) -> ServerSnapshot {
+    let up = !matches!(server.state(), State::Unknown | State::Down);
+    let (here, there) = (server.position(), primary.map_or(0, |primary| primary.position()));
+    let knows_lag = server.role() == Role::Replica && here > 0 && there > 0;
+    ServerSnapshot {
+        cluster: cluster.to_owned(),
+        server: server.config.address.to_string(),
+        role: Some(server.role()),
+        up,
+        lag_bytes: knows_lag.then(|| there.saturating_sub(here)),
+        round_trip: up.then(|| server.round_trip()),
+    }
+}

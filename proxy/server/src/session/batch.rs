@@ -1,0 +1,263 @@
+//! A batch of the extended protocol that no connection is held for: all messages up to `Sync` or `Flush`, planned as one.
+
+use std::sync::Arc;
+
+use pointsman_policy::Access;
+use pointsman_sql::Facts;
+use pointsman_wire::WireError;
+use pointsman_wire::backend::{CLOSE_COMPLETE, TransactionStatus};
+use pointsman_wire::frame::Header;
+use pointsman_wire::frontend::{Bind, Close, Describe, Execute, Parse, Target};
+
+use super::judge::{Marks, Verdict, judge};
+use super::request::Taken;
+use super::{Session, message};
+use crate::fault::Fault;
+use crate::metrics::StatementKind;
+
+/// A longer batch is not waited for: it goes to the primary, message by message.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// What is known of a batch before anything of it is sent.
+#[derive(Debug)]
+struct Survey {
+    /// Its length in bytes.
+    len: usize,
+    /// The statement that decides where the batch goes: the one that may do most. None if none is known.
+    decides: Option<Meaning>,
+    /// It can be answered without a server.
+    local: bool,
+}
+
+type Meaning = (Arc<Facts>, Arc<Verdict>);
+
+impl Session {
+    /// Takes a whole batch.
+    pub(super) async fn batch(&mut self, first: Header) -> Result<Taken, Fault> {
+        let Some(survey) = self.survey()? else {
+            if self.io.from_client.len() < BATCH_BYTES_MAX {
+                return Ok(Taken::NotNow);
+            }
+            return self.begin_long(first).await;
+        };
+        if self.held.is_none() && (survey.local || self.flow.skip_to_sync) {
+            self.answer_batch(survey.len)?;
+            return Ok(Taken::Done);
+        }
+        let request = survey.decides.as_ref().map(|(facts, verdict)| (&**facts, &**verdict));
+        match self.perform_on(request).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Taken::NotNow),
+            Err(fault) => {
+                self.refuse_batch(&fault);
+                return Ok(Taken::Done);
+            }
+        }
+        let (kind, reads) = match &survey.decides {
+            Some((_, verdict)) => (verdict.kind, verdict.marks.has(Marks::READ)),
+            None => (StatementKind::Other, false),
+        };
+        self.count(kind);
+        self.note_retry(reads, survey.len);
+        self.messages(survey.len)?;
+        Ok(Taken::Done)
+    }
+
+    /// Sends the batch's messages.
+    fn messages(&mut self, len: usize) -> Result<(), Fault> {
+        let end = self.io.from_client.len() - len;
+        while self.io.from_client.len() > end {
+            let Some(header) = Header::peek(self.io.from_client.bytes())? else { break };
+            self.message(header)?;
+        }
+        Ok(())
+    }
+
+    async fn begin_long(&mut self, first: Header) -> Result<Taken, Fault> {
+        match self.perform_on(None).await {
+            Ok(true) => {
+                self.message(first)?;
+                Ok(Taken::Done)
+            }
+            Ok(false) => Ok(Taken::NotNow),
+            Err(fault) => {
+                self.tell(&fault);
+                self.flow.skip_to_sync = true;
+                Ok(Taken::Done)
+            }
+        }
+    }
+
+    /// Looks through the messages that have come. `None`: the batch is not complete.
+    fn survey(&self) -> Result<Option<Survey>, Fault> {
+        let bytes = self.io.from_client.bytes();
+        let mut surveyor = Surveyor::new(self);
+        let mut at = 0;
+        while let Some(header) = Header::peek(&bytes[at..])? {
+            let Some(frame) = bytes.get(at..at + header.frame_len()) else { return Ok(None) };
+            // A message that is no part of a batch ends it; it is served after it.
+            if !matches!(header.tag, b'P' | b'B' | b'D' | b'E' | b'C' | b'S' | b'H') {
+                surveyor.unknown = true;
+                return Ok(Some(surveyor.survey(at)));
+            }
+            surveyor.look(header.tag, &frame[5..]);
+            at += header.frame_len();
+            if header.tag == b'H' {
+                // What follows up to the `Sync` is not known, and will be on the same connection.
+                surveyor.unknown = true;
+            }
+            if matches!(header.tag, b'S' | b'H') {
+                return Ok(Some(surveyor.survey(at)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Answers a batch of nothing but `Close` and `Sync` here.
+    fn answer_batch(&mut self, len: usize) -> Result<(), Fault> {
+        let inbox = std::mem::take(&mut self.io.from_client);
+        let mut rest = &inbox.bytes()[..len];
+        self.io.settle_approved();
+        while let Some(header) = Header::peek(rest)? {
+            match header.tag {
+                b'S' => {
+                    self.flow.skip_to_sync = false;
+                    self.io.to_client.extend(&message::ready(TransactionStatus::Idle.byte()));
+                }
+                b'C' if !self.flow.skip_to_sync => {
+                    let close = Close::decode(&rest[5..header.frame_len()])?;
+                    match (close.target, close.name) {
+                        (Target::Statement, b"") => drop(self.statements.set_unnamed(None)),
+                        (Target::Statement, name) => drop(self.statements.remove(name)),
+                        (Target::Portal, _) => {}
+                    }
+                    self.io.to_client.extend(CLOSE_COMPLETE);
+                }
+                _ => {}
+            }
+            rest = &rest[header.frame_len()..];
+        }
+        self.io.from_client = inbox;
+        self.io.from_client.consume(len);
+        Ok(())
+    }
+
+    /// The error stands for the whole batch: what follows is skipped up to the client's `Sync`.
+    fn refuse_batch(&mut self, fault: &Fault) {
+        self.tell(fault);
+        self.flow.skip_to_sync = true;
+    }
+}
+
+/// Looks at one message after the other.
+struct Surveyor<'a> {
+    session: &'a Session,
+    /// Statements that the batch itself prepares.
+    prepared: Vec<(&'a [u8], Meaning)>,
+    decides: Option<Meaning>,
+    /// A statement is used that nobody prepared.
+    unknown: bool,
+    /// Statements that begin or end something, beside which no other may go to a replica.
+    statements: usize,
+    local: bool,
+}
+
+impl<'a> Surveyor<'a> {
+    fn new(session: &'a Session) -> Self {
+        Self { session, prepared: Vec::new(), decides: None, unknown: false, statements: 0, local: true }
+    }
+
+    fn survey(self, len: usize) -> Survey {
+        // `BEGIN READ ONLY` goes to a replica by itself; among others it follows what they need.
+        let mixed = self.statements > 1
+            && self.decides.as_ref().is_some_and(|(_, verdict)| verdict.class.access == Access::Session);
+        let decides = self.decides.filter(|_| !self.unknown && !mixed);
+        Survey { len, decides, local: self.local }
+    }
+
+    /// A message whose body is wrong is for the primary to refuse.
+    fn look(&mut self, tag: u8, body: &'a [u8]) {
+        if self.try_to_look(tag, body).is_err() {
+            self.local = false;
+            self.unknown = true;
+        }
+    }
+
+    fn try_to_look(&mut self, tag: u8, body: &'a [u8]) -> Result<(), WireError> {
+        match tag {
+            b'P' => self.look_at_parse(Parse::decode(body)?),
+            b'B' => self.look_at(Bind::decode(body)?.statement),
+            b'D' => {
+                let describe = Describe::decode(body)?;
+                self.local = false;
+                if describe.target == Target::Statement {
+                    self.look_at(describe.name);
+                }
+            }
+            b'E' => {
+                Execute::decode(body)?;
+                self.local = false;
+            }
+            b'C' => drop(Close::decode(body)?),
+            _ if body.is_empty() => {}
+            _ => return Err(WireError::Format),
+        }
+        Ok(())
+    }
+
+    /// Until it is bound, a statement that is only prepared goes where it would be executed.
+    fn look_at_parse(&mut self, parse: Parse<'a>) {
+        let session = self.session;
+        let judged = judge(parse.sql, session.wants.rules(), &session.shared.account.database.catalog());
+        let meaning = (judged.facts, judged.verdict);
+        // A statement with a name is prepared on the primary first: what the client is told of it is the primary's word,
+        // and a connection there knows it when its definitions change.
+        self.unknown |= !parse.name.is_empty();
+        self.note(meaning.clone());
+        self.statements += 1;
+        self.prepared.push((parse.name, meaning));
+    }
+
+    fn look_at(&mut self, name: &[u8]) {
+        if self.prepared.iter().any(|(known, _)| *known == name) {
+            self.local = false;
+            return;
+        }
+        let statements = &self.session.statements;
+        let meaning = match name {
+            b"" => statements.unnamed().map(|unnamed| {
+                let catalog = self.session.shared.account.database.catalog();
+                (Arc::clone(&unnamed.facts), unnamed.verdict_under(&catalog))
+            }),
+            _ => statements
+                .get(name)
+                .map(|prepared| (Arc::clone(&prepared.facts), self.session.verdict_of(prepared))),
+        };
+        self.statements += 1;
+        let known = statements.get(name);
+        self.unknown |= known.is_some_and(|known| !known.is_of(self.session.shared.account.database.epoch()));
+        match meaning {
+            Some(meaning) => self.note(meaning),
+            None => {
+                self.local = false;
+                self.unknown = true;
+            }
+        }
+    }
+
+    fn note(&mut self, meaning: Meaning) {
+        self.local = false;
+        let more = |known: &Meaning| meaning.1.class.access > known.1.class.access;
+        let session_among_others = |known: &Meaning| known.1.class.access != meaning.1.class.access;
+        match &self.decides {
+            Some(known)
+                if session_among_others(known)
+                    && known.1.class.access.min(meaning.1.class.access) == Access::Session =>
+            {
+                self.unknown = true;
+            }
+            Some(known) if !more(known) => {}
+            _ => self.decides = Some(meaning),
+        }
+    }
+}

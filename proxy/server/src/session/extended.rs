@@ -1,0 +1,472 @@
+//! The extended query protocol: each message translated to global statement names and passed on in order.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use pointsman_sql::{ClientEncoding, Facts, Kind};
+use pointsman_wire::backend::{CLOSE_COMPLETE, PARSE_COMPLETE, TransactionStatus};
+use pointsman_wire::frame::Header;
+use pointsman_wire::frontend::{Bind, Close, Describe, Execute, Parse, Target};
+use pointsman_wire::owed::{Ask, Deal};
+use pointsman_wire::{Oids, WireError};
+
+use super::configs::ConfigCalls;
+use super::judge::{Marks, Verdict, judge};
+use super::notes::{Note, StateNote};
+use super::pins::Pins;
+use super::request::Taken;
+use super::statements::{Origin, Prepared, Replies, Unnamed, looks_global};
+use super::{Portal, Session, message};
+use crate::fault::Fault;
+
+/// Why a message was not translated.
+enum Refusal {
+    /// Its body is wrong.
+    Malformed,
+    /// The session ends.
+    Fault(Fault),
+}
+
+impl From<WireError> for Refusal {
+    fn from(_: WireError) -> Self {
+        Self::Malformed
+    }
+}
+
+impl Session {
+    /// Takes messages of the extended protocol: one by one on a connection that is held for them anyway, else all of
+    /// them up to the `Sync` or `Flush` that asks for replies.
+    pub(super) async fn extended(&mut self, header: Header) -> Result<Taken, Fault> {
+        if self.owed.is_skipping() && header.tag != b'S' {
+            self.io.from_client.consume(header.frame_len());
+            return Ok(Taken::Done);
+        }
+        if matches!(header.tag, b'P' | b'B' | b'D' | b'C') && self.stalls_on_names() {
+            return Ok(Taken::NotNow);
+        }
+        let database = &self.shared.account.database;
+        if header.tag == b'P' && database.is_catalog_awaited() {
+            self.await_catalog().await;
+        }
+        let settled = match self.held {
+            Some(_) => !self.is_on_replica() || self.owed.is_empty() || self.flow.unsynced,
+            None => false,
+        };
+        if !settled {
+            return self.batch(header).await;
+        }
+        // The connection is held, so this borrows none: it waits for its turn or for a replica, or catches up.
+        if !self.flow.unsynced && !self.perform_on(None).await? {
+            return Ok(Taken::NotNow);
+        }
+        self.message(header)?;
+        Ok(Taken::Done)
+    }
+
+    /// Translates and sends the client's next message.
+    pub(super) fn message(&mut self, header: Header) -> Result<(), Fault> {
+        let frame_len = header.frame_len();
+        let inbox = std::mem::take(&mut self.io.from_client);
+        let frame = &inbox.bytes()[..frame_len];
+        let body = &frame[5..];
+        let outcome = match header.tag {
+            b'P' => self.parse(frame, body),
+            b'B' => self.bind(frame, body),
+            b'D' => self.describe(frame, body),
+            b'E' => self.execute(frame, body),
+            b'C' => self.close(frame, body),
+            b'S' => {
+                self.sync(frame);
+                Ok(())
+            }
+            _ => {
+                self.io.to_server.extend(frame);
+                Ok(())
+            }
+        };
+        let outcome = match outcome {
+            Err(Refusal::Malformed) => {
+                self.send_malformed(header.tag, frame);
+                Ok(())
+            }
+            Err(Refusal::Fault(fault)) => Err(fault),
+            Ok(()) => Ok(()),
+        };
+        self.io.from_client = inbox;
+        self.io.from_client.consume(frame_len);
+        outcome
+    }
+
+    /// A message whose body is wrong goes to the server as it is, so that the error is the server's own.
+    fn send_malformed(&mut self, tag: u8, frame: &[u8]) {
+        self.flow.unsynced = true;
+        self.io.to_server.extend(frame);
+        let ask = match tag {
+            b'P' => Ask::Parse,
+            b'B' => Ask::Bind,
+            b'D' => Ask::DescribePortal,
+            b'C' => Ask::Close,
+            _ => Ask::Execute,
+        };
+        self.owed.push(ask, Deal::Forward, None);
+    }
+
+    fn sync(&mut self, frame: &[u8]) {
+        self.io.to_server.extend(frame);
+        self.owed.push(Ask::Sync, Deal::Forward, None);
+        self.flow.unsynced = false;
+    }
+
+    fn parse(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Refusal> {
+        let Parse { name, sql, parameter_types } = Parse::decode(body)?;
+        let judged = judge(sql, self.wants.rules(), &self.shared.account.database.catalog());
+        self.count_template(&judged);
+        self.flow.unsynced = true;
+        self.readable(name)?;
+        if !name.is_empty() && self.statements.get(name).is_some() {
+            self.parse_duplicate(frame, name);
+            return Ok(());
+        }
+        if judged.has(Marks::NAMES)
+            && let Some(text) = self.translate_names(sql, &judged)
+        {
+            // It names another statement, and keeps its own name too: both are this connection's from now on.
+            self.pins.add(Pins::UNKNOWN);
+            message::frame(
+                &mut self.io.to_server,
+                b'P',
+                &[name, b"\0", &text, b"\0", &count(parameter_types), parameter_types.raw()],
+            );
+            self.owed.push(Ask::Parse, Deal::Forward, None);
+            return Ok(());
+        }
+        if name.is_empty() {
+            let id = self.shared.registry.next_id();
+            let unnamed = Unnamed {
+                id,
+                parse: Bytes::copy_from_slice(body),
+                facts: judged.facts,
+                verdict: judged.verdict,
+                configs: judged.configs,
+            };
+            let before = self.statements.set_unnamed(Some(unnamed));
+            self.set_server_unnamed(id);
+            self.io.to_server.extend(frame);
+            self.owed.push(Ask::Parse, Deal::Forward, Some(Note::Unnamed(before)));
+            return Ok(());
+        }
+        if self.statements.len() >= self.shared.prepared_statements_max {
+            let limit = self.shared.prepared_statements_max;
+            let fault = Fault::pointsman("53400", format!("a client may prepare at most {limit} statements"))
+                .hint("Close statements that are no longer used, or raise prepared_statements_max.");
+            return Err(Refusal::Fault(fault));
+        }
+        if self.pins.has(Pins::UNKNOWN) {
+            // The connection is the session's own, and so are the names on it.
+            if let Some(held) = &mut self.held {
+                held.lease.connection().to_close.retain(|closed| *closed != name);
+            }
+            self.io.to_server.extend(frame);
+            self.owed.push(Ask::Parse, Deal::Forward, None);
+            return Ok(());
+        }
+        let origin = Origin::Protocol {
+            sql: Bytes::copy_from_slice(sql),
+            types: Bytes::copy_from_slice(parameter_types.raw()),
+            path: self.wants.client().get("search_path").cloned(),
+            epoch: self.shared.account.database.epoch(),
+        };
+        let prepared = self.shared.registry.get(origin, &judged);
+        self.statements.define(name, Arc::clone(&prepared));
+        self.parse_named(name, &prepared);
+        Ok(())
+    }
+
+    /// A name in bytes that the client's encoding does not allow is for the server to refuse.
+    fn readable(&self, name: &[u8]) -> Result<(), Refusal> {
+        let utf8 = self.wants.rules().encoding == ClientEncoding::Utf8;
+        if utf8 && std::str::from_utf8(name).is_err() { Err(Refusal::Malformed) } else { Ok(()) }
+    }
+
+    fn parse_named(&mut self, name: &[u8], prepared: &Prepared) {
+        let known = self.held.as_mut().is_some_and(|held| held.has(prepared.id));
+        // In a failed transaction the server refuses even what it has prepared before.
+        let known = known && self.status != TransactionStatus::Failed;
+        let here = (!known).then_some(prepared.id);
+        let note = Note::Defined { name: name.into(), here };
+        self.flow.names_pending = true;
+        if known {
+            let complete = Ask::Local(Bytes::from_static(PARSE_COMPLETE));
+            self.owed.push(complete, Deal::Forward, Some(note));
+            return;
+        }
+        self.make_room_for_statement(prepared.id);
+        self.send_encoded(|out| {
+            prepared.prepare_in_pipeline(out);
+        });
+        self.owed.push(Ask::Parse, Deal::Forward, Some(note));
+        if let Some(held) = &mut self.held {
+            held.note_prepared(prepared.id);
+        }
+    }
+
+    /// The client's name is taken: the server is made to know it too, so that the error is the server's own.
+    fn parse_duplicate(&mut self, frame: &[u8], name: &[u8]) {
+        self.stand_in_for(name);
+        self.io.to_server.extend(frame);
+        self.owed.push(Ask::Parse, Deal::Forward, None);
+    }
+
+    fn bind(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Refusal> {
+        let bind = Bind::decode(body)?;
+        self.flow.unsynced = true;
+        let meaning = if bind.statement.is_empty() {
+            self.have_unnamed();
+            self.io.to_server.extend(frame);
+            let catalog = self.shared.account.database.catalog();
+            self.statements.unnamed().map(|unnamed| {
+                (Arc::clone(&unnamed.facts), unnamed.verdict_under(&catalog), unnamed.configs.clone())
+            })
+        } else if let Some(prepared) = self.statements.get(bind.statement).cloned() {
+            self.have(&prepared);
+            let parts: [&[u8]; 5] = [bind.portal, b"\0", &prepared.global, b"\0", bind.rest];
+            message::frame(&mut self.io.to_server, b'B', &parts);
+            Some((Arc::clone(&prepared.facts), self.verdict_of(&prepared), prepared.configs.clone()))
+        } else {
+            self.send_unknown(frame, bind.statement, |name, out| {
+                message::frame(out, b'B', &[bind.portal, b"\0", name, b"\0", bind.rest]);
+            });
+            None
+        };
+        let named = self.statements.note_of(bind.statement);
+        self.owed.push(Ask::Bind, Deal::Forward, named);
+        if let Some((facts, verdict, configs)) = meaning {
+            self.bound(&bind, &facts, &verdict, &configs);
+        }
+        Ok(())
+    }
+
+    /// Notes what the execution of a portal will mean.
+    fn bound(&mut self, bind: &Bind<'_>, facts: &Arc<Facts>, verdict: &Verdict, configs: &ConfigCalls) {
+        if verdict.marks.has(Marks::WRITE) {
+            self.mark_dirty();
+        }
+        self.note_marks(verdict.marks);
+        if !self.flow.portals.is_empty() {
+            self.flow.portals.retain(|portal| *portal.name != *bind.portal);
+        }
+        if verdict.marks.has(Marks::STATE) || verdict.marks.has(Marks::NAMES) {
+            self.flow.portals.push(Portal {
+                name: bind.portal.into(),
+                facts: Arc::clone(facts),
+                configs: configs.resolve(bind.parameters().ok().as_ref()),
+                doubtful: verdict.marks.has(Marks::DOUBTFUL) || prepares(facts),
+            });
+        }
+    }
+
+    fn describe(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Refusal> {
+        let describe = Describe::decode(body)?;
+        self.flow.unsynced = true;
+        if describe.target == Target::Portal {
+            self.io.to_server.extend(frame);
+            self.owed.push(Ask::DescribePortal, Deal::Forward, None);
+            return Ok(());
+        }
+        if describe.name.is_empty() {
+            self.have_unnamed();
+            self.io.to_server.extend(frame);
+        } else if let Some(prepared) = self.statements.get(describe.name).cloned() {
+            self.have(&prepared);
+            message::frame(&mut self.io.to_server, b'D', &[b"S", &prepared.global, b"\0"]);
+        } else {
+            self.send_unknown(frame, describe.name, |name, out| {
+                message::frame(out, b'D', &[b"S", name, b"\0"]);
+            });
+        }
+        let named = self.statements.note_of(describe.name);
+        self.owed.push(Ask::DescribeStatement, Deal::Forward, named);
+        Ok(())
+    }
+
+    fn execute(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Refusal> {
+        let execute = Execute::decode(body)?;
+        self.flow.unsynced = true;
+        let portal = self.flow.portals.iter().find(|portal| *portal.name == *execute.portal);
+        let portal_prepares = portal.is_some_and(|portal| prepares(&portal.facts));
+        let note = portal.map(|portal| {
+            Note::State(Box::new(StateNote {
+                facts: Arc::clone(&portal.facts),
+                next: 0,
+                configs: portal.configs.clone().unwrap_or_default(),
+                defines: None,
+                names_done: true,
+                doubtful: portal.doubtful || portal.configs.is_none(),
+            }))
+        });
+        self.stand_in(note.as_ref());
+        if portal_prepares {
+            // The name is the connection's own, from the next message of this pipeline on.
+            self.pins.add(Pins::UNKNOWN);
+        }
+        let dropped = self.drop_names(note.as_ref());
+        self.io.to_server.extend(frame);
+        self.owed.push(Ask::Execute, Deal::Forward, note);
+        if dropped.is_some() {
+            self.owed.push(Ask::Local(Bytes::new()), Deal::Forward, dropped);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Refusal> {
+        let close = Close::decode(body)?;
+        self.flow.unsynced = true;
+        if close.target == Target::Portal {
+            self.io.to_server.extend(frame);
+            self.owed.push(Ask::Close, Deal::Forward, None);
+        } else if close.name.is_empty() {
+            let before = self.statements.set_unnamed(None);
+            self.set_server_unnamed(0);
+            self.io.to_server.extend(frame);
+            self.owed.push(Ask::Close, Deal::Forward, Some(Note::Unnamed(before)));
+        } else if self.statements.get(close.name).is_none() && self.pins.has(Pins::UNKNOWN) {
+            self.io.to_server.extend(frame);
+            self.owed.push(Ask::Close, Deal::Forward, None);
+        } else {
+            self.flow.names_pending = true;
+            let note =
+                self.statements.remove(close.name).map(|prepared| Note::Closed(close.name.into(), prepared));
+            self.owed.push(Ask::Local(Bytes::from_static(CLOSE_COMPLETE)), Deal::Forward, note);
+        }
+        Ok(())
+    }
+
+    /// Has a statement prepared on the connection.
+    pub(super) fn have(&mut self, prepared: &Prepared) {
+        let Some(held) = &mut self.held else { return };
+        if held.has(prepared.id) {
+            return;
+        }
+        if prepared.may_give_other_columns(&self.shared.account.database) {
+            return self.refuse_changed_result();
+        }
+        self.make_room_for_statement(prepared.id);
+        if self.status == TransactionStatus::Failed && !ends_transaction(&prepared.facts) {
+            return self.have_hollow(prepared);
+        }
+        if let Some(held) = &mut self.held {
+            held.note_prepared(prepared.id);
+        }
+        self.prepare_in_pipeline(prepared);
+    }
+
+    /// Has the server refuse what follows up to `Sync`, as it would if it still had the statement as it was.
+    fn refuse_changed_result(&mut self) {
+        message::frame(&mut self.io.to_server, b'P', &[b"\0", b"=\0", &[0, 0]]);
+        self.owed.push(Ask::Parse, Deal::Forward, Some(Note::ChangedResult));
+        self.set_server_unnamed(0);
+    }
+
+    /// In a failed transaction nothing can be prepared but an empty statement; so that the error comes where it would
+    /// come without us, an empty one stands in for the statement.
+    fn have_hollow(&mut self, prepared: &Prepared) {
+        message::frame(&mut self.io.to_server, b'P', &[&prepared.global, b"\0", b"\0", &[0, 0]]);
+        self.owed.push(Ask::Parse, Deal::Swallow, Some(Note::Here(prepared.id)));
+        if let Some(held) = &mut self.held {
+            held.note_hollow(prepared.id);
+        }
+    }
+
+    pub(super) fn prepare_in_pipeline(&mut self, prepared: &Prepared) {
+        let mut replies = Replies::Parse;
+        self.send_encoded(|out| replies = prepared.prepare_in_pipeline(out));
+        self.owed.push(Ask::Parse, Deal::Swallow, Some(Note::Here(prepared.id)));
+        if replies == Replies::ParseBindExecuteClose {
+            self.owed.push(Ask::Bind, Deal::Swallow, Some(Note::Here(prepared.id)));
+            self.owed.push(Ask::Execute, Deal::Swallow, Some(Note::Here(prepared.id)));
+            self.owed.push(Ask::Close, Deal::Swallow, None);
+        }
+    }
+
+    /// Has the client's unnamed statement, or none, on the connection.
+    fn have_unnamed(&mut self) {
+        let wanted = self.statements.unnamed().map_or(0, |unnamed| unnamed.id);
+        let Some(held) = &mut self.held else { return };
+        if held.lease.connection().unnamed == wanted {
+            return;
+        }
+        held.lease.connection().unnamed = wanted;
+        match self.statements.unnamed() {
+            Some(unnamed) => {
+                message::frame(&mut self.io.to_server, b'P', &[&unnamed.parse]);
+                self.owed.push(Ask::Parse, Deal::Swallow, None);
+            }
+            // Another client's unnamed statement is there: it must not answer for a missing one.
+            None => {
+                message::close_statement(&mut self.io.to_server, b"");
+                self.owed.push(Ask::Close, Deal::Swallow, None);
+            }
+        }
+    }
+
+    fn set_server_unnamed(&mut self, id: u64) {
+        if let Some(held) = &mut self.held {
+            held.lease.connection().unnamed = id;
+        }
+    }
+
+    /// A message about a statement that the client never prepared: the server says so, under the client's name.
+    fn send_unknown(
+        &mut self,
+        frame: &[u8],
+        name: &[u8],
+        rename: impl FnOnce(&[u8], &mut crate::transport::buffer::Buffer),
+    ) {
+        if looks_global(name) {
+            rename(&[name, b"?"].concat(), &mut self.io.to_server);
+        } else {
+            self.io.to_server.extend(frame);
+        }
+    }
+
+    /// Before statement `id` is prepared: closes what may stand under its name, or the least recently used statement if
+    /// the connection is full of them.
+    pub(super) fn make_room_for_statement(&mut self, id: u64) {
+        let Some(held) = &mut self.held else { return };
+        if held.may_have(id) {
+            message::close_statement(&mut self.io.to_server, &super::statements::global_name(id));
+            self.owed.push(Ask::Close, Deal::Swallow, None);
+            return;
+        }
+        let prepared = &mut held.lease.connection().prepared;
+        if prepared.len() < prepared.cap().get() {
+            return;
+        }
+        let Some((id, _)) = prepared.pop_lru() else { return };
+        message::close_statement(&mut self.io.to_server, &super::statements::global_name(id));
+        self.owed.push(Ask::Close, Deal::Swallow, Some(Note::Evicted(id)));
+    }
+
+    fn send_encoded(&mut self, encode: impl FnOnce(&mut BytesMut)) {
+        let mut out = BytesMut::new();
+        encode(&mut out);
+        self.io.to_server.extend(&out);
+    }
+}
+
+/// The number of parameter types, as `Parse` carries it.
+fn count(types: Oids<'_>) -> [u8; 2] {
+    u16::try_from(types.len()).unwrap_or(u16::MAX).to_be_bytes()
+}
+
+/// Whether a failed transaction lets the statement through.
+fn ends_transaction(facts: &Facts) -> bool {
+    let ends =
+        |kind: &Kind| matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_));
+    facts.single().is_some_and(|statement| ends(&statement.kind))
+}
+
+/// SQL-level `PREPARE`, whose name stays the connection's own when it comes by the extended protocol.
+fn prepares(facts: &Facts) -> bool {
+    facts.statements.iter().any(|statement| matches!(statement.kind, Kind::Prepare(_)))
+}

@@ -1,0 +1,229 @@
+//! From a text to what the session must know of it, remembered beside the template.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use pointsman_policy::catalog::{Catalog, Obstacle};
+use pointsman_policy::{Access, Class, Reason, classify};
+use pointsman_sql::{Analyzer, Facts, Kind, LexRules, NotReadOnly, SessionState, Statement};
+
+use super::configs::ConfigCalls;
+use crate::metrics::StatementKind;
+
+/// Properties of a text, as a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks(u16);
+
+impl Marks {
+    /// Provably read-only.
+    pub const READ: Self = Self(1);
+    /// Touches the session's settings or transaction: settled statement by statement.
+    pub const STATE: Self = Self(1 << 1);
+    /// `PREPARE`, `EXECUTE` or `DEALLOCATE` is in it: names must be translated.
+    pub const NAMES: Self = Self(1 << 2);
+    /// Takes something that outlives the transaction: ask afterwards.
+    pub const TAKES: Self = Self(1 << 3);
+    /// Gives something up that outlives the transaction: ask afterwards if anything was held.
+    pub const GIVES: Self = Self(1 << 4);
+    /// Changes definitions.
+    pub const DDL: Self = Self(1 << 5);
+    /// May change the session in a way that nobody can ask for.
+    pub const DOUBTFUL: Self = Self(1 << 6);
+    /// May change data.
+    pub const WRITE: Self = Self(1 << 7);
+
+    /// Whether all of `marks` are there.
+    pub fn has(self, marks: Self) -> bool {
+        self.0 & marks.0 == marks.0
+    }
+
+    fn set(&mut self, marks: Self, when: bool) {
+        if when {
+            self.0 |= marks.0;
+        }
+    }
+}
+
+/// What a text's facts mean under one catalog.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Where it may go.
+    pub class: Class,
+    /// Its properties.
+    pub marks: Marks,
+    /// For the metrics.
+    pub kind: StatementKind,
+}
+
+impl Verdict {
+    /// Judges facts.
+    pub fn new(facts: &Facts, catalog: &Catalog) -> Self {
+        let class = classify(facts, catalog);
+        let mut marks = Marks::default();
+        marks.set(Marks::READ, class.access == Access::Read);
+        marks.set(Marks::WRITE, class.access == Access::Write);
+        let doubtful = if facts.understood() { class.suspect } else { is_opaque(facts) };
+        marks.set(Marks::DOUBTFUL, doubtful);
+        marks.set(Marks::STATE, doubtful);
+        for statement in &facts.statements {
+            mark_kind(&mut marks, statement);
+            for state in &statement.state {
+                mark_state(&mut marks, state);
+            }
+        }
+        Self { class, marks, kind: kind(facts) }
+    }
+
+    /// Whether it was judged under this catalog.
+    pub fn is_of(&self, catalog: &Catalog) -> bool {
+        self.class.catalog_version == catalog.version()
+    }
+}
+
+/// What is known of a text.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// Its facts.
+    pub facts: Arc<Facts>,
+    /// What they mean.
+    pub verdict: Arc<Verdict>,
+    /// Its `set_config` calls.
+    pub configs: ConfigCalls,
+    /// Whether the template was known.
+    pub hit: bool,
+}
+
+impl Judged {
+    /// Whether it calls a function that the catalog does not know: it may have been made a moment ago.
+    pub fn is_uncertain(&self) -> bool {
+        let unknown = |reason: &Reason| matches!(reason, Reason::Uses(Obstacle::UnknownFunction(_)));
+        self.verdict.class.reasons.iter().any(unknown)
+    }
+
+    /// Whether the text has all of these properties.
+    pub fn has(&self, marks: Marks) -> bool {
+        self.verdict.marks.has(marks)
+    }
+}
+
+/// Remembered beside a template: for one version of one database's catalog.
+type Memo = Option<Arc<Verdict>>;
+
+thread_local! {
+    static ANALYZER: RefCell<Option<Analyzer<Memo>>> = const { RefCell::new(None) };
+}
+
+/// Makes this thread's template cache. Called once by each worker, before its first session.
+pub fn prepare_thread(templates_max: usize) {
+    ANALYZER.with_borrow_mut(|analyzer| *analyzer = Some(Analyzer::new(templates_max)));
+}
+
+/// Templates that threads without a cache of their own (tests, tools) remember.
+const TEMPLATES_DEFAULT: usize = 1000;
+
+/// Templates that this thread remembers.
+pub fn templates_held() -> usize {
+    ANALYZER.with_borrow(|analyzer| analyzer.as_ref().map_or(0, |analyzer| analyzer.stats().entries))
+}
+
+/// Judges a text.
+pub fn judge(sql: &[u8], rules: LexRules, catalog: &Catalog) -> Judged {
+    ANALYZER.with_borrow_mut(|analyzer| {
+        let analyzer = analyzer.get_or_insert_with(|| Analyzer::new(TEMPLATES_DEFAULT));
+        let analysis = analyzer.analyze(sql, rules);
+        let facts = Arc::clone(analysis.facts);
+        let verdict = match analysis.memo {
+            Some(verdict) if verdict.is_of(catalog) => Arc::clone(verdict),
+            memo => Arc::clone(memo.insert(Arc::new(Verdict::new(&facts, catalog)))),
+        };
+        let configs = if verdict.marks.has(Marks::STATE) {
+            ConfigCalls::read(sql, &facts, analysis.literals)
+        } else {
+            ConfigCalls::default()
+        };
+        Judged { facts, verdict, configs, hit: analysis.hit }
+    })
+}
+
+/// A text without a parse tree: only plain statements that name nothing which touches a session are harmless.
+fn is_opaque(facts: &Facts) -> bool {
+    let harmless = |statement: &Statement| {
+        matches!(
+            statement.kind,
+            Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::CopyFrom(_)
+        ) && statement.state.is_empty()
+    };
+    let plain = facts.statements.len() == 1 && facts.statements.iter().all(harmless);
+    !(facts.understood() || plain)
+}
+
+fn mark_kind(marks: &mut Marks, statement: &Statement) {
+    let state = matches!(
+        statement.kind,
+        Kind::Commit { .. }
+            | Kind::Rollback { .. }
+            | Kind::Savepoint(_)
+            | Kind::Release(_)
+            | Kind::RollbackTo(_)
+            | Kind::Set(_)
+            | Kind::SetSessionCharacteristics(_)
+            | Kind::Reset(_)
+            | Kind::ResetAll
+            | Kind::Discard(_)
+            | Kind::Deallocate(_)
+            | Kind::Ddl
+    );
+    marks.set(Marks::STATE, state);
+    let names = matches!(statement.kind, Kind::Prepare(_) | Kind::Execute(_) | Kind::Deallocate(_))
+        || statement.read_only == Err(NotReadOnly::Execute);
+    marks.set(Marks::NAMES, names);
+    marks.set(Marks::DDL, matches!(statement.kind, Kind::Ddl | Kind::Do | Kind::Call | Kind::Discard(_)));
+    marks.set(Marks::GIVES, matches!(statement.kind, Kind::CloseCursor(_) | Kind::Discard(_)));
+}
+
+fn mark_state(marks: &mut Marks, state: &SessionState) {
+    match state {
+        SessionState::SetConfig { .. } => marks.set(Marks::STATE, true),
+        SessionState::TempTable
+        | SessionState::TempReference
+        | SessionState::SessionAdvisoryLock
+        | SessionState::HoldCursor
+        | SessionState::Listen
+        | SessionState::Opaque => marks.set(Marks::TAKES, true),
+        SessionState::AdvisoryUnlock { .. } | SessionState::Unlisten { .. } | SessionState::DropObject => {
+            marks.set(Marks::GIVES, true);
+        }
+        SessionState::Load => marks.set(Marks::DOUBTFUL, true),
+        // Names are translated; sequence values are the server's own memory of a connection.
+        SessionState::PreparedStatement | SessionState::Sequence => {}
+    }
+}
+
+/// The kind that a text counts as: its first statement's.
+fn kind(facts: &Facts) -> StatementKind {
+    let Some(first) = facts.statements.first() else { return StatementKind::Other };
+    match &first.kind {
+        Kind::Select | Kind::Values | Kind::Show(_) | Kind::Explain { .. } => StatementKind::Select,
+        Kind::Insert | Kind::Merge => StatementKind::Insert,
+        Kind::Update => StatementKind::Update,
+        Kind::Delete => StatementKind::Delete,
+        Kind::CopyFrom(_) | Kind::CopyTo(_) => StatementKind::Copy,
+        Kind::Begin(_)
+        | Kind::Commit { .. }
+        | Kind::Rollback { .. }
+        | Kind::Savepoint(_)
+        | Kind::Release(_)
+        | Kind::RollbackTo(_)
+        | Kind::PrepareTransaction
+        | Kind::CommitPrepared
+        | Kind::RollbackPrepared
+        | Kind::SetTransaction(_) => StatementKind::Transaction,
+        Kind::Set(_)
+        | Kind::SetSessionCharacteristics(_)
+        | Kind::Reset(_)
+        | Kind::ResetAll
+        | Kind::Discard(_) => StatementKind::Set,
+        Kind::Ddl => StatementKind::Ddl,
+        _ => StatementKind::Other,
+    }
+}

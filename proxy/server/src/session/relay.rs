@@ -1,0 +1,264 @@
+//! From the server to the client: frames are told apart by their headers, rows are passed on without being looked at.
+
+use pointsman_wire::backend::{ParameterStatus, TransactionStatus};
+use pointsman_wire::frame::Header;
+use pointsman_wire::owed::{Deal, Entry};
+
+use super::Session;
+use super::notes::Note;
+use super::statements::GLOBAL_PREFIX;
+use crate::fault::Fault;
+
+/// Bytes of an ErrorResponse that are waited for: a longer one is passed on in pieces.
+const ERROR_BYTES_MAX: usize = 32 * 1024;
+/// Longest message that is waited for as a whole, in bytes.
+const WHOLE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+impl Session {
+    /// Looks at all that has come from the server.
+    pub(super) fn relay(&mut self) -> Result<(), Fault> {
+        let mut visible = false;
+        loop {
+            self.give_local_replies();
+            if self.flow.relaying > 0 {
+                self.relay_rest();
+                if self.flow.relaying > 0 {
+                    break;
+                }
+            }
+            let Some(header) = Header::peek(self.io.unscanned()).map_err(|error| desync(&error))? else {
+                break;
+            };
+            let needed = self.needed(header)?;
+            if self.io.unscanned().len() < needed {
+                break;
+            }
+            visible |= self.makes_visible(header);
+            self.frame(header)?;
+        }
+        if visible {
+            self.note_visible();
+        }
+        if self.owed.is_empty() {
+            self.flow.stalled = false;
+            self.flow.names_pending = false;
+        }
+        self.release_if_free();
+        Ok(())
+    }
+
+    /// Whether this message may tell the client that what it wrote is there for all to see: the end of a transaction,
+    /// or of a statement outside of one.
+    fn makes_visible(&self, header: Header) -> bool {
+        let body = self.io.unscanned().get(5..header.frame_len()).unwrap_or_default();
+        match header.tag {
+            b'C' => self.status == TransactionStatus::Idle || body.starts_with(b"COMMIT"),
+            b'Z' => body == [TransactionStatus::Idle.byte()],
+            _ => false,
+        }
+    }
+
+    /// Anything that was written is visible before the client hears of it: replicas must follow first.
+    fn note_visible(&mut self) {
+        let Some(held) = &mut self.held else { return };
+        if !held.dirty {
+            return;
+        }
+        let database = &self.shared.account.database;
+        database.freshness.note_write();
+        if self.owed.is_empty() && self.status == TransactionStatus::Idle {
+            held.dirty = false;
+            if std::mem::take(&mut self.flow.definitions_changed) {
+                database.catalog_changed();
+            }
+        }
+    }
+
+    /// Passes on, or drops, what has come of the message under way.
+    fn relay_rest(&mut self) {
+        let count = self.flow.relaying.min(self.io.unscanned().len());
+        self.flow.relaying -= count;
+        if self.flow.swallowing {
+            self.io.drop_unscanned(count);
+        } else {
+            self.io.approved += count;
+        }
+    }
+
+    fn deal(&mut self, header: Header, deal: Deal) {
+        self.flow.relaying = header.frame_len();
+        self.flow.swallowing = deal == Deal::Swallow;
+        self.relay_rest();
+    }
+
+    fn give_local_replies(&mut self) {
+        while let Some((bytes, _note)) = self.owed.pop_local() {
+            self.io.settle_approved();
+            self.io.to_client.extend(&bytes);
+        }
+    }
+
+    fn frame(&mut self, header: Header) -> Result<(), Fault> {
+        match header.tag {
+            b'S' => return self.parameter_status(header),
+            b'E' => return self.error_response(header),
+            _ => {}
+        }
+        let reply = self.owed.reply(header.tag).map_err(|error| desync(&error))?;
+        match header.tag {
+            b'C' | b'I' | b's' => return self.completed(header, reply),
+            b'Z' => return self.ready(header, reply),
+            b'D' if reply.deal == Deal::Swallow => self.probe_answer(header),
+            _ => {}
+        }
+        self.retry_is_over(reply.deal);
+        self.deal(header, reply.deal);
+        Ok(())
+    }
+
+    /// Bytes of a message that must be there before it is looked at.
+    fn needed(&self, header: Header) -> Result<usize, Fault> {
+        let whole = match header.tag {
+            b'E' => return Ok(header.frame_len().min(ERROR_BYTES_MAX)),
+            b'C' | b'Z' | b'S' | b'I' | b's' => true,
+            // A row of an answer that is ours.
+            b'D' => self.owed.head().is_some_and(|head| head.deal == Deal::Swallow),
+            _ => false,
+        };
+        match whole {
+            false => Ok(pointsman_wire::frame::HEADER_LEN),
+            true if header.frame_len() <= WHOLE_BYTES_MAX => Ok(header.frame_len()),
+            true => Err(desync(&"a message of absurd length")),
+        }
+    }
+
+    /// A reported setting: the client hears of it if it does not know.
+    fn parameter_status(&mut self, header: Header) -> Result<(), Fault> {
+        let frame = &self.io.unscanned()[..header.frame_len()];
+        let status = ParameterStatus::decode(&frame[5..]).map_err(|error| desync(&error))?;
+        if let Some(held) = &mut self.held {
+            held.lease.connection().note_reported(status.name, status.value);
+        }
+        let is_date_style = status.name.eq_ignore_ascii_case(b"DateStyle");
+        let known = self.told.iter().any(|(name, value)| *name == status.name && *value == status.value);
+        if !known {
+            let name = bytes::Bytes::copy_from_slice(status.name);
+            let value = bytes::Bytes::copy_from_slice(status.value);
+            let told = std::sync::Arc::make_mut(&mut self.told);
+            match told.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known = value,
+                None => told.push((name, value)),
+            }
+        }
+        if is_date_style {
+            self.settle_report();
+        }
+        self.deal(header, if known { Deal::Swallow } else { Deal::Forward });
+        Ok(())
+    }
+
+    fn error_response(&mut self, header: Header) -> Result<(), Fault> {
+        let head = self.io.unscanned();
+        let body = &head[5..head.len().min(header.frame_len())];
+        let error = ErrorHead::read(body);
+        self.shared.counters.error(error.sqlstate.as_bytes());
+        if error.fatal {
+            // The server speaks to whoever is connected, asked or not; then it closes the connection.
+            let retry = self.can_retry();
+            self.flow.fatal = !retry;
+            self.deal(header, if retry { Deal::Swallow } else { Deal::Forward });
+            return Ok(());
+        }
+        if error.sqlstate == "0A000" {
+            // "cached plan must not change result type": definitions were changed elsewhere. Whoever prepares the same
+            // text from now on gets a statement of the new ones.
+            self.shared.account.database.definitions_changed();
+        }
+        let reply = self.owed.reply(b'E').map_err(|error| desync(&error))?;
+        if self.retry_instead(&error.sqlstate) {
+            self.undo(reply.skipped);
+            self.deal(header, Deal::Swallow);
+            return Ok(());
+        }
+        let named = match reply.skipped.first().and_then(|entry| entry.effect.as_ref()) {
+            Some(Note::Named(name)) => Some(name.clone()),
+            _ => None,
+        };
+        let changed = matches!(reply.skipped.first(), Some(Entry { effect: Some(Note::ChangedResult), .. }));
+        let deal = self.failed(reply)?;
+        let told =
+            if changed { Some(changed_result()) } else { self.with_client_names(header, named.as_deref()) };
+        match told.filter(|_| deal == Deal::Forward) {
+            Some(frame) => {
+                self.deal(header, Deal::Swallow);
+                self.io.settle_approved();
+                self.io.to_client.extend(&frame);
+            }
+            None => self.deal(header, deal),
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// An ErrorResponse that names a statement by its global name, with the client's own name instead.
+    fn with_client_names(&self, header: Header, named: Option<&[u8]>) -> Option<Vec<u8>> {
+        let frame = self.io.unscanned().get(..header.frame_len())?;
+        let at = find(frame, GLOBAL_PREFIX.as_bytes())?;
+        let digits = &frame[at + GLOBAL_PREFIX.len()..];
+        let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let id = std::str::from_utf8(&digits[..count]).ok()?.parse().ok()?;
+        let name = named.or_else(|| self.statements.name_of(id))?;
+        let body = [&frame[5..at], name, &digits[count..]].concat();
+        let length = u32::try_from(body.len() + 4).ok()?;
+        Some([b"E".as_slice(), &length.to_be_bytes(), &body].concat())
+    }
+}
+
+/// PostgreSQL's words, with the routine that they come from: drivers know by it that they may prepare again.
+fn changed_result() -> Vec<u8> {
+    let body: &[u8] =
+        b"SERROR\0VERROR\0C0A000\0Mcached plan must not change result type\0Fplancache.c\0L722\0\
+        RRevalidateCachedQuery\0\0";
+    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+    [b"E".as_slice(), &length.to_be_bytes(), body].concat()
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+/// The front of an ErrorResponse.
+struct ErrorHead {
+    fatal: bool,
+    sqlstate: String,
+}
+
+impl ErrorHead {
+    /// Reads fields up to the SQLSTATE; what follows may be cut off.
+    fn read(body: &[u8]) -> Self {
+        let mut head = Self { fatal: false, sqlstate: String::new() };
+        let mut rest = body;
+        while let Some((code, tail)) = rest.split_first() {
+            let Some(end) = tail.iter().position(|byte| *byte == 0) else { break };
+            let value = String::from_utf8_lossy(&tail[..end]);
+            match code {
+                b'V' => head.fatal = matches!(&*value, "FATAL" | "PANIC"),
+                // Before 9.6 there is no V; a translated S then hides a fatal error, which the closed socket shows.
+                b'S' => head.fatal = matches!(&*value, "FATAL" | "PANIC"),
+                b'C' => {
+                    head.sqlstate = value.into_owned();
+                    break;
+                }
+                _ => {}
+            }
+            rest = &tail[end + 1..];
+        }
+        head
+    }
+}
+
+/// The server and we disagree on what was asked: the connection is of no more use.
+pub(super) fn desync(error: &impl std::fmt::Display) -> Fault {
+    Fault::upstream("08P01", "the server connection lost its order").because(error)
+}

@@ -1,0 +1,269 @@
+//! The life of one request, from the client's bytes to the server's:
+//!
+//! 1. read: a request is what a client sends up to `Query`, `Sync`, `Flush` or a copy message;
+//! 2. judge: its template's facts, remembered (`judge`);
+//! 3. plan: a pure function says which role serves it (`Session::plan`);
+//! 4. perform: borrow a connection of that role (`held`), translate names (`extended`, `names`), send;
+//! 5. relay the replies (`relay`), settle what they mean (`settle`), give the connection back (`held`).
+
+use pointsman_policy::{Access, Plan, Replicas, Role, SessionView, plan};
+use pointsman_sql::Facts;
+use pointsman_wire::backend::TransactionStatus;
+use pointsman_wire::error::WireError;
+use pointsman_wire::frame::{Header, frontend_body_max};
+use pointsman_wire::owed::{Ask, Deal};
+
+use super::judge::{Judged, Verdict, templates_held};
+use super::{Passing, Session};
+use crate::fault::Fault;
+use crate::metrics::{StatementKind, Target};
+use crate::upstream::config;
+
+/// Transactions that a client may have in flight at once; the next waits, and others get their turn.
+const AHEAD_MAX: usize = 8;
+
+/// What became of the bytes that the client sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// A request was taken; there may be another.
+    Done,
+    /// The next request is not there yet, or may not be taken yet.
+    NotNow,
+    /// The client said goodbye.
+    Goodbye,
+}
+
+impl Session {
+    /// Takes all the requests that have come and may be served now; true when the client said goodbye.
+    pub(super) async fn take_requests(&mut self) -> Result<bool, Fault> {
+        loop {
+            match self.take_request().await? {
+                Taken::Done => {}
+                Taken::NotNow => return Ok(false),
+                Taken::Goodbye => return Ok(true),
+            }
+        }
+    }
+
+    async fn take_request(&mut self) -> Result<Taken, Fault> {
+        if self.flow.passing.is_some() {
+            return Ok(self.pass_on());
+        }
+        if self.flow.stalled || self.io.is_full() {
+            return Ok(Taken::NotNow);
+        }
+        let Some(header) = Header::peek(self.io.from_client.bytes())? else { return Ok(Taken::NotNow) };
+        let body_max = frontend_body_max(header.tag).ok_or(WireError::FrontendType(header.tag))?;
+        if header.body_len > body_max.min(self.shared.message_bytes_max) {
+            return Err(WireError::Length.into());
+        }
+        if header.tag == b'd' {
+            return Ok(self.copy_data(header));
+        }
+        if self.io.from_client.len() < header.frame_len() {
+            return Ok(Taken::NotNow);
+        }
+        self.refuse_fenced()?;
+        match header.tag {
+            b'X' => Ok(Taken::Goodbye),
+            b'c' | b'f' => Ok(self.copy_end(header)),
+            tag if self.flow.skip_to_sync && tag != b'S' => {
+                self.io.from_client.consume(header.frame_len());
+                Ok(Taken::Done)
+            }
+            b'Q' => self.simple(header).await,
+            b'F' => self.function_call(header).await,
+            b'p' => Err(WireError::FrontendType(b'p').into()),
+            _ => self.extended(header).await,
+        }
+    }
+
+    /// Where a request goes, by which rule, and the replica that would serve it.
+    fn plan(&self, facts: &Facts, verdict: &Verdict) -> (Plan, Option<usize>) {
+        let cluster = &self.shared.cluster;
+        let replica = match verdict.class.access {
+            // With a catalog out of date nothing is provably read-only.
+            Access::Read | Access::Session if self.shared.account.database.is_catalog_current() => {
+                cluster.pick_replica(&self.shared.account.database, self.flow.retry.avoid())
+            }
+            _ => None,
+        };
+        let view = SessionView {
+            held: pointsman_policy::Held::Nothing,
+            serializable: self.wants.client().says("default_transaction_isolation", "serializable"),
+            read_only: self.wants.client().says("default_transaction_read_only", "on"),
+            replicas: if replica.is_some() { Replicas::Fresh } else { Replicas::Behind },
+        };
+        (plan(facts, &verdict.class, &view), replica)
+    }
+
+    /// Has a connection that may serve the request (`None`: only the primary may). `Ok(false)` means: not before the
+    /// replies owed have come.
+    pub(super) async fn perform_on(&mut self, request: Option<(&Facts, &Verdict)>) -> Result<bool, Fault> {
+        if self.held.is_some() {
+            let reads = request.is_some_and(|(_, verdict)| verdict.class.access == Access::Read);
+            // What was sent without `Sync` is answered only with what follows it: that cannot go elsewhere.
+            let elsewhere = self.is_on_replica() && !reads && !self.flow.unsynced;
+            if !self.owed.is_empty() && (elsewhere || self.is_greedy()) {
+                self.flow.stalled = true;
+                return Ok(false);
+            }
+            self.await_coverage().await?;
+        } else {
+            let (role, replica) = match request {
+                Some((facts, verdict)) => {
+                    let (plan, replica) = self.plan(facts, verdict);
+                    (plan.role(), replica)
+                }
+                None => (Role::Primary, None),
+            };
+            self.hold(replica.filter(|_| role == Role::Replica)).await?;
+        }
+        self.catch_up();
+        Ok(true)
+    }
+
+    /// Waits for the catalog to be read, if it is being read.
+    pub(super) async fn await_catalog(&self) {
+        let limit = self.shared.cluster.config().health_timeout;
+        self.shared.account.database.catalog_known(limit).await;
+    }
+
+    /// Whether a request that names statements has to wait: what the names mean depends on replies owed.
+    pub(super) fn stalls_on_names(&mut self) -> bool {
+        let waits = self.flow.names_pending && !self.owed.is_empty() && !self.flow.unsynced;
+        self.flow.stalled |= waits;
+        waits
+    }
+
+    /// Whether the session has sent enough ahead: others may be waiting for the connection.
+    fn is_greedy(&self) -> bool {
+        !self.flow.unsynced
+            && self.status == TransactionStatus::Idle
+            && self.pins.is_empty()
+            && self.owed.readies() >= AHEAD_MAX
+    }
+
+    /// Whether the connection held leads to a replica.
+    pub(super) fn is_on_replica(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.role == config::Role::Replica)
+    }
+
+    /// In a transaction on a replica, each statement waits until the replica holds every acknowledged write.
+    async fn await_coverage(&mut self) -> Result<(), Fault> {
+        let Some(held) = self.held.as_ref().filter(|held| held.role == config::Role::Replica) else {
+            return Ok(());
+        };
+        if !self.owed.is_empty() {
+            return Ok(());
+        }
+        let freshness = &self.shared.account.database.freshness;
+        let limit = self.shared.cluster.config().health_timeout;
+        let since = std::time::Instant::now();
+        while !freshness.is_covered_by(held.server.index) {
+            if since.elapsed() > limit {
+                return Err(Fault::pointsman(
+                    "40001",
+                    format!("the replica did not catch up within {limit:?}"),
+                )
+                .hint("Try the transaction again."));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    /// Counts a statement.
+    pub(super) fn count(&self, kind: StatementKind) {
+        let target = match &self.held {
+            Some(held) if held.role == config::Role::Replica => Target::Replica,
+            Some(_) => Target::Primary,
+            None => Target::Local,
+        };
+        self.shared.counters.statement(kind, target);
+    }
+
+    /// Counts a look into the template cache.
+    pub(super) fn count_template(&self, judged: &Judged) {
+        self.shared.counters.template(judged.hit);
+        if !judged.hit {
+            self.shared.counters.set_templates(templates_held());
+        }
+    }
+
+    async fn function_call(&mut self, header: Header) -> Result<Taken, Fault> {
+        match self.perform_on(None).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Taken::NotNow),
+            Err(fault) => {
+                self.io.from_client.consume(header.frame_len());
+                self.refuse(&fault);
+                return Ok(Taken::Done);
+            }
+        }
+        self.send_frame(header.frame_len());
+        self.owed.push(Ask::FunctionCall, Deal::Forward, None);
+        self.mark_dirty();
+        Ok(Taken::Done)
+    }
+
+    /// Something was sent that may write.
+    pub(super) fn mark_dirty(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.dirty = true;
+        }
+    }
+
+    /// Moves the next `length` bytes of the client to the server.
+    pub(super) fn send_frame(&mut self, length: usize) {
+        self.io.to_server.extend(&self.io.from_client.bytes()[..length]);
+        self.io.from_client.consume(length);
+    }
+
+    /// Tells the client of an error in place of a simple query's or function call's reply.
+    pub(super) fn refuse(&mut self, fault: &Fault) {
+        self.tell(fault);
+        self.io.to_client.extend(&super::message::ready(TransactionStatus::Idle.byte()));
+    }
+
+    /// Tells the client of an error.
+    pub(super) fn tell(&mut self, fault: &Fault) {
+        tracing::debug!(%fault, user = self.shared.account.user, "request refused");
+        self.shared.counters.error(fault.sqlstate.as_bytes());
+        self.io.settle_approved();
+        self.io.to_client.extend(&fault.encode("ERROR"));
+    }
+
+    /// Copy data is passed on as it comes, in pieces. Outside of a copy PostgreSQL drops it, and so do we.
+    fn copy_data(&mut self, header: Header) -> Taken {
+        let dropped = self.held.is_none() || self.owed.is_empty() || self.owed.is_skipping();
+        self.flow.passing = Some(Passing { left: header.frame_len(), dropped });
+        self.pass_on()
+    }
+
+    fn pass_on(&mut self) -> Taken {
+        let Some(Passing { left, dropped }) = self.flow.passing else { return Taken::Done };
+        if self.io.is_full() {
+            return Taken::NotNow;
+        }
+        let count = left.min(self.io.from_client.len());
+        if dropped || self.held.is_none() {
+            self.io.from_client.consume(count);
+        } else {
+            self.send_frame(count);
+        }
+        let left = left - count;
+        self.flow.passing = (left > 0).then_some(Passing { left, dropped });
+        if left > 0 { Taken::NotNow } else { Taken::Done }
+    }
+
+    fn copy_end(&mut self, header: Header) -> Taken {
+        if self.held.is_none() || self.owed.is_empty() || self.owed.is_skipping() {
+            self.io.from_client.consume(header.frame_len());
+        } else {
+            self.send_frame(header.frame_len());
+            self.owed.push(Ask::CopyEnd, Deal::Forward, None);
+        }
+        Taken::Done
+    }
+}

@@ -1,0 +1,128 @@
+//! Simple queries: one text, one ReadyForQuery.
+
+use std::sync::Arc;
+
+use pointsman_wire::frame::Header;
+use pointsman_wire::frontend::Query;
+use pointsman_wire::owed::{Ask, Deal};
+
+use super::io::Io;
+use super::judge::{Judged, Marks, judge};
+use super::notes::{Note, StateNote};
+use super::request::Taken;
+use super::{Session, message};
+use crate::fault::Fault;
+
+impl Session {
+    pub(super) async fn simple(&mut self, header: Header) -> Result<Taken, Fault> {
+        let frame_len = header.frame_len();
+        let Some(mut judged) = self.judge_query(frame_len) else { return self.malformed(frame_len).await };
+        if judged.is_uncertain() && self.shared.account.database.is_catalog_awaited() {
+            self.await_catalog().await;
+            judged = self.judge_query(frame_len).unwrap_or(judged);
+        }
+        let sql = query_text(&self.io, frame_len).unwrap_or_default();
+        let naming = judged.has(Marks::NAMES) || self.executes_within(sql, &judged);
+        if naming && self.stalls_on_names() {
+            return Ok(Taken::NotNow);
+        }
+        let sql = query_text(&self.io, frame_len).unwrap_or_default();
+        self.count_template(&judged);
+        let named = naming.then(|| sql.to_vec());
+        let (facts, verdict) = match named.as_deref().and_then(|sql| self.executed(sql, &judged)) {
+            Some(prepared) => (Arc::clone(&prepared.facts), self.verdict_of(&prepared)),
+            None => (Arc::clone(&judged.facts), Arc::clone(&judged.verdict)),
+        };
+        match self.perform_on(Some((&facts, &verdict))).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Taken::NotNow),
+            Err(fault) => {
+                self.io.from_client.consume(frame_len);
+                self.refuse(&fault);
+                return Ok(Taken::Done);
+            }
+        }
+        self.count(verdict.kind);
+        self.note_retry(verdict.marks.has(Marks::READ), frame_len);
+        if verdict.marks.has(Marks::WRITE) {
+            self.mark_dirty();
+        }
+        match named {
+            Some(sql) => {
+                self.io.from_client.consume(frame_len);
+                Ok(self.send_named(&sql, &judged))
+            }
+            None => {
+                let note = state_note(&judged);
+                self.note_marks(judged.verdict.marks);
+                self.send_frame(frame_len);
+                self.owe_query(note);
+                Ok(Taken::Done)
+            }
+        }
+    }
+
+    fn judge_query(&self, frame_len: usize) -> Option<Judged> {
+        let sql = query_text(&self.io, frame_len)?;
+        Some(judge(sql, self.wants.rules(), &self.shared.account.database.catalog()))
+    }
+
+    /// A query that is no text: the server says so.
+    async fn malformed(&mut self, frame_len: usize) -> Result<Taken, Fault> {
+        if !self.perform_on(None).await? {
+            return Ok(Taken::NotNow);
+        }
+        self.send_frame(frame_len);
+        self.owe_query(None);
+        Ok(Taken::Done)
+    }
+
+    /// Sends a text of our own making in place of the client's.
+    pub(super) fn send_text(&mut self, sql: &[u8], note: Option<Note>) {
+        message::query(&mut self.io.to_server, sql);
+        self.owe_query(note);
+    }
+
+    /// A simple query does away with the unnamed statement, the client's and the server's.
+    fn owe_query(&mut self, note: Option<Note>) {
+        self.owed.push(Ask::Query, Deal::Forward, note);
+        self.statements.set_unnamed(None);
+        if let Some(held) = &mut self.held {
+            held.lease.connection().unnamed = 0;
+        }
+    }
+
+    /// Notes what must be asked or done after the text.
+    pub(super) fn note_marks(&mut self, marks: Marks) {
+        if marks.has(Marks::TAKES) || (marks.has(Marks::GIVES) && self.pins.any_asked()) {
+            self.flow.probe_due = true;
+        }
+        if marks.has(Marks::STATE) || marks.has(Marks::NAMES) {
+            self.flow.names_pending = true;
+        }
+        if marks.has(Marks::DDL) {
+            self.flow.definitions_changed = true;
+        }
+    }
+}
+
+/// The text of the `Query` at the front of what came from the client; None if it is malformed.
+fn query_text(io: &Io, frame_len: usize) -> Option<&[u8]> {
+    Query::decode(io.from_client.bytes().get(5..frame_len)?).ok().map(|query| query.sql)
+}
+
+/// What has to be settled as the text's statements complete.
+pub(super) fn state_note(judged: &Judged) -> Option<Note> {
+    if !judged.has(Marks::STATE) {
+        return None;
+    }
+    let configs = judged.configs.resolve(None);
+    Some(Note::State(Box::new(StateNote {
+        facts: judged.facts.clone(),
+        next: 0,
+        doubtful: judged.has(Marks::DOUBTFUL) || configs.is_none(),
+        configs: configs.unwrap_or_default(),
+        defines: None,
+        names_done: false,
+    })))
+}

@@ -1,0 +1,281 @@
+//! A primary with its replicas: which server is which now, and the accounts and databases that live there.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+use tokio::sync::Notify;
+
+use super::account::Account;
+use super::config::{ClusterConfig, Role};
+use super::database::Database;
+use super::election::{Claim, elect};
+use super::server::{Server, State};
+
+/// Servers that a cluster can have had since start, removed ones included.
+pub const SERVERS_MAX: usize = 64;
+const NONE: usize = usize::MAX;
+
+/// A cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    config: ArcSwap<ClusterConfig>,
+    /// A server keeps its place for as long as the process lives; a removed one is marked, not taken out.
+    servers: ArcSwap<Vec<Arc<Server>>>,
+    primary: AtomicUsize,
+    newest_timeline: AtomicU32,
+    /// Locked at login and by background tasks only.
+    databases: Mutex<HashMap<String, Arc<Database>>>,
+    /// Locked at login and by background tasks only.
+    accounts: Mutex<HashMap<(String, String), Arc<Account>>>,
+    suspected: Notify,
+    positions_asked: Arc<Notify>,
+    catalogs_asked: Arc<Notify>,
+    retired: AtomicBool,
+}
+
+impl Cluster {
+    /// A cluster of which only the configuration is known.
+    pub fn new(config: ClusterConfig) -> Self {
+        let servers: Vec<Arc<Server>> = config
+            .servers
+            .iter()
+            .enumerate()
+            .map(|(index, server)| Arc::new(Server::new(server.clone(), index)))
+            .collect();
+        let expected = servers.iter().position(|server| server.config.expected == Role::Primary);
+        Self {
+            config: ArcSwap::from_pointee(config),
+            servers: ArcSwap::from_pointee(servers),
+            primary: AtomicUsize::new(expected.unwrap_or(NONE)),
+            newest_timeline: AtomicU32::new(0),
+            databases: Mutex::default(),
+            accounts: Mutex::default(),
+            suspected: Notify::new(),
+            positions_asked: Arc::default(),
+            catalogs_asked: Arc::default(),
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> Arc<ClusterConfig> {
+        self.config.load_full()
+    }
+
+    /// Its servers, by index.
+    pub fn servers(&self) -> Arc<Vec<Arc<Server>>> {
+        self.servers.load_full()
+    }
+
+    /// Changes the configuration: servers that stay keep their pools, statistics and state.
+    ///
+    /// # Errors
+    /// More servers than `SERVERS_MAX` since start.
+    pub fn reload(&self, config: ClusterConfig) -> Result<(), String> {
+        let mut servers = Vec::clone(&self.servers.load());
+        for server in &servers {
+            server.set_removed(!config.servers.contains(&server.config));
+        }
+        for wanted in &config.servers {
+            if !servers.iter().any(|server| server.config == *wanted) {
+                servers.push(Arc::new(Server::new(wanted.clone(), servers.len())));
+            }
+        }
+        if servers.len() > SERVERS_MAX {
+            return Err(format!(
+                "cluster {}: more than {SERVERS_MAX} servers since start; restart to forget the removed ones",
+                config.name
+            ));
+        }
+        let pool = Arc::new(config.pool.clone());
+        self.servers.store(Arc::new(servers));
+        self.config.store(Arc::new(config));
+        for account in self.accounts() {
+            account.reload(&pool, &self.servers.load());
+        }
+        self.suspect();
+        Ok(())
+    }
+
+    /// The cluster is no longer configured: its tasks end, its pools close.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        for account in self.accounts() {
+            account.retire();
+        }
+        self.suspect();
+        self.positions_asked.notify_one();
+        self.catalogs_asked.notify_one();
+    }
+
+    /// Whether `retire` was called.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// The server that takes writes now.
+    pub fn primary(&self) -> Option<usize> {
+        match self.primary.load(Ordering::Acquire) {
+            NONE => None,
+            index => Some(index),
+        }
+    }
+
+    /// Indexes of the replicas that answer.
+    pub fn replicas(&self) -> Vec<usize> {
+        let servers = self.servers.load();
+        servers.iter().filter(|server| server.is_readable_replica()).map(|server| server.index).collect()
+    }
+
+    /// The better of two random replicas that hold every acknowledged write of `database`, by requests outstanding.
+    pub fn pick_replica(&self, database: &Database, avoid: Option<usize>) -> Option<usize> {
+        let servers = self.servers.load();
+        let fits = |server: &&Arc<Server>| {
+            server.is_readable_replica()
+                && Some(server.index) != avoid
+                && database.freshness.is_covered_by(server.index)
+        };
+        let count = servers.iter().filter(fits).count();
+        if count <= 1 {
+            return servers.iter().find(fits).map(|server| server.index);
+        }
+        let one = rand::random_range(0..count);
+        let other = (one + rand::random_range(1..count)) % count;
+        let pick = |place: usize| servers.iter().filter(fits).nth(place);
+        // A replica may have stopped fitting between the count and the pick.
+        let candidates = [pick(one), pick(other)];
+        candidates
+            .into_iter()
+            .flatten()
+            .min_by_key(|server| server.outstanding.load(Ordering::Relaxed))
+            .map(|server| server.index)
+    }
+
+    /// Takes the claims of one round of health questions.
+    pub fn decide(&self, claims: &[Claim]) {
+        let servers = self.servers.load();
+        let election = elect(claims, self.newest_timeline.load(Ordering::Acquire));
+        for claim in claims {
+            self.newest_timeline.fetch_max(claim.timeline, Ordering::AcqRel);
+        }
+        for index in &election.fenced {
+            let Some(server) = servers.get(*index) else { continue };
+            if server.set_state(State::Fenced) != State::Fenced {
+                tracing::error!(server = %server.config.address, timeline = server.timeline(),
+                    "server claims to be the primary and is not believed: it gets no statements");
+            }
+        }
+        let before = self.primary();
+        match election.primary {
+            Some(index) => {
+                if let Some(server) = servers.get(index) {
+                    server.set_state(State::Primary);
+                }
+                self.primary.store(index, Ordering::Release);
+            }
+            // Nobody claims it: the last one known stays, unless it is known to be something else now.
+            None => {
+                let demoted = before.and_then(|index| servers.get(index)).is_some_and(|server| {
+                    server.is_removed() || matches!(server.state(), State::Fenced | State::Replica)
+                });
+                if demoted {
+                    self.primary.store(NONE, Ordering::Release);
+                }
+            }
+        }
+        if before != self.primary() {
+            tracing::warn!(cluster = self.config.load().name, ?before, now = ?self.primary(), "the primary has changed");
+            self.primary_changed();
+        }
+    }
+
+    /// Positions of another timeline prove nothing: every replica starts anew.
+    fn primary_changed(&self) {
+        for server in self.servers.load().iter() {
+            self.forget_coverage(server.index);
+        }
+        for database in self.databases() {
+            database.freshness.note_write();
+            database.catalog_changed();
+        }
+    }
+
+    /// Server `index` may not hold what it held.
+    pub fn forget_coverage(&self, index: usize) {
+        for database in self.databases() {
+            database.freshness.forget(index);
+        }
+        self.positions_asked.notify_one();
+    }
+
+    /// A session could not reach server `index`: a replica gets no more reads until it answers a health question.
+    pub fn suspect_server(&self, index: usize) {
+        if let Some(server) = self.servers.load().get(index)
+            && server.state() == State::Replica
+        {
+            tracing::warn!(server = %server.config.address, "replica lost: reads go elsewhere");
+            server.set_state(State::Down);
+            self.forget_coverage(index);
+        }
+        self.suspect();
+    }
+
+    fn suspect(&self) {
+        self.suspected.notify_one();
+    }
+
+    /// Waits until a health question is due out of turn.
+    pub async fn suspected(&self) {
+        self.suspected.notified().await;
+    }
+
+    /// Waits until a position is asked for.
+    pub async fn positions_asked(&self) {
+        self.positions_asked.notified().await;
+    }
+
+    /// Waits until a catalog is asked for.
+    pub async fn catalogs_asked(&self) {
+        self.catalogs_asked.notified().await;
+    }
+
+    /// The account of `user` in `database` (as the server calls it).
+    pub fn account(&self, database: &str, user: &str) -> Arc<Account> {
+        let key = (database.to_owned(), user.to_owned());
+        if let Some(account) = self.lock_accounts().get(&key) {
+            return Arc::clone(account);
+        }
+        let found = self.database(database);
+        let pool = Arc::new(self.config.load().pool.clone());
+        let mut accounts = self.lock_accounts();
+        let account = accounts.entry(key).or_insert_with(|| Arc::new(Account::new(found, user, pool)));
+        Arc::clone(account)
+    }
+
+    fn database(&self, name: &str) -> Arc<Database> {
+        let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = databases.entry(name.to_owned()).or_insert_with(|| {
+            self.catalogs_asked.notify_one();
+            self.positions_asked.notify_one();
+            let positions = Arc::clone(&self.positions_asked);
+            Arc::new(Database::new(name, positions, Arc::clone(&self.catalogs_asked)))
+        });
+        Arc::clone(database)
+    }
+
+    fn lock_accounts(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Arc<Account>>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All accounts.
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        self.lock_accounts().values().cloned().collect()
+    }
+
+    /// All databases.
+    pub fn databases(&self) -> Vec<Arc<Database>> {
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}

@@ -1,0 +1,150 @@
+//! What is known of one database: its catalog, and which replicas hold all of its acknowledged writes.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+use pointsman_policy::catalog::Catalog;
+use tokio::sync::Notify;
+
+use super::cluster::SERVERS_MAX;
+use super::freshness::Freshness;
+
+/// Altered relations remembered.
+const ALTERED_MAX: usize = 10_000;
+
+/// A database.
+#[derive(Debug)]
+pub struct Database {
+    /// Its name on the servers.
+    pub name: String,
+    /// Which replicas are fresh.
+    pub freshness: Arc<Freshness>,
+    catalog: ArcSwap<Catalog>,
+    stale: AtomicBool,
+    /// Definitions were changed since the catalog was read: what it says of them may be wrong.
+    changed: AtomicBool,
+    asked: Arc<Notify>,
+    /// Counts up when definitions change.
+    epoch: AtomicU64,
+    /// Relations by name, with the number of their last change. Locked at changes, and when a statement is prepared
+    /// on a connection that does not have it.
+    altered: Mutex<HashMap<Box<str>, u64>>,
+    /// Wakes those who wait for the catalog to be read.
+    read: Notify,
+    /// The catalog could not be read last time.
+    failing: AtomicBool,
+}
+
+impl Database {
+    /// A database whose catalog is not known yet: until then, nothing that calls a function or reads a relation
+    /// counts as read-only.
+    pub fn new(name: &str, positions: Arc<Notify>, catalogs: Arc<Notify>) -> Self {
+        Self {
+            name: name.to_owned(),
+            freshness: Arc::new(Freshness::new(SERVERS_MAX, positions)),
+            catalog: ArcSwap::from_pointee(Catalog::unknown()),
+            stale: AtomicBool::new(true),
+            changed: AtomicBool::new(true),
+            asked: catalogs,
+            epoch: AtomicU64::new(0),
+            altered: Mutex::default(),
+            read: Notify::new(),
+            failing: AtomicBool::new(false),
+        }
+    }
+
+    /// The catalog as last read.
+    pub fn catalog(&self) -> arc_swap::Guard<Arc<Catalog>> {
+        self.catalog.load()
+    }
+
+    /// Definitions may have changed: until the catalog has been read again, nothing counts as provably read-only.
+    pub fn catalog_changed(&self) {
+        self.definitions_changed();
+        self.changed.store(true, Ordering::Release);
+        self.stale.store(true, Ordering::Release);
+        self.asked.notify_one();
+    }
+
+    /// Statements prepared from now on are others than those of the same text prepared before.
+    pub fn definitions_changed(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// These relations were altered, or are being altered in a transaction.
+    pub fn altered<'a>(&self, relations: impl Iterator<Item = &'a str>) {
+        self.definitions_changed();
+        let now = self.epoch();
+        let mut altered = self.altered.lock().unwrap_or_else(PoisonError::into_inner);
+        if altered.len() >= ALTERED_MAX {
+            altered.clear();
+        }
+        altered.extend(relations.map(|name| (name.into(), now)));
+    }
+
+    /// Whether one of these relations was altered after the change of this number.
+    pub fn altered_since<'a>(&self, epoch: u64, mut relations: impl Iterator<Item = &'a str>) -> bool {
+        let altered = self.altered.lock().unwrap_or_else(PoisonError::into_inner);
+        relations.any(|name| altered.get(name).is_some_and(|change| *change > epoch))
+    }
+
+    /// Whether the catalog is as definitions are, as far as is known.
+    pub fn is_catalog_current(&self) -> bool {
+        !self.changed.load(Ordering::Acquire)
+    }
+
+    /// Whether the catalog must be read again, from now on.
+    pub(super) fn take_stale(&self) -> bool {
+        self.stale.swap(false, Ordering::AcqRel)
+    }
+
+    /// The catalog is to be read again; what is known of it stays in use.
+    pub(super) fn refresh(&self) {
+        self.stale.store(true, Ordering::Release);
+    }
+
+    /// The catalog could not be read: nobody waits for it until it could.
+    pub(super) fn cannot_be_read(&self) {
+        self.failing.store(true, Ordering::Release);
+        self.refresh();
+        self.read.notify_waiters();
+    }
+
+    /// Whether the catalog is not current, and is being read.
+    pub fn is_catalog_awaited(&self) -> bool {
+        !self.is_catalog_current() && !self.failing.load(Ordering::Acquire)
+    }
+
+    /// The catalog was read. If definitions changed meanwhile, what was read is dropped.
+    pub(super) fn set_catalog(&self, catalog: Catalog) {
+        if !self.stale.load(Ordering::Acquire) {
+            self.catalog.store(Arc::new(catalog));
+            self.changed.store(false, Ordering::Release);
+            self.failing.store(false, Ordering::Release);
+            self.read.notify_waiters();
+        }
+    }
+
+    /// Changes of definitions noticed so far: what was prepared before the last one is prepared again.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Waits until the catalog is known, for `limit` at the most.
+    pub async fn catalog_known(&self, limit: Duration) {
+        let known = async {
+            loop {
+                let read = self.read.notified();
+                if !self.is_catalog_awaited() {
+                    return;
+                }
+                read.await;
+            }
+        };
+        // Not known in time: what depends on it goes to the primary.
+        let _late = tokio::time::timeout(limit, known).await;
+    }
+}

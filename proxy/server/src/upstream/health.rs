@@ -1,0 +1,202 @@
+//! Watches a cluster's servers by connections of its own: who is in recovery, on which timeline, how far replayed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::cluster::Cluster;
+use super::config::Address;
+use super::election::Claim;
+use super::own::{self, Own};
+use super::server::{Server, State};
+use crate::fault::Fault;
+
+const QUESTION: &str = "SELECT pg_is_in_recovery(), \
+     CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_walfile_name(pg_current_wal_lsn()) END, \
+     (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END)::text";
+
+/// One server under watch.
+struct Watched {
+    server: Arc<Server>,
+    own: Option<Own>,
+    addresses: Vec<SocketAddr>,
+    /// Health questions in a row that failed.
+    failures: u32,
+    /// The last failure logged, so that the log tells of changes only.
+    logged: Option<String>,
+}
+
+/// Failed questions in a row after which a server counts as down.
+const FAILURES_UNTIL_DOWN: u32 = 2;
+
+/// Watches until the cluster is retired.
+pub async fn watch(cluster: Arc<Cluster>) {
+    let mut watched: Vec<Watched> = Vec::new();
+    while !cluster.is_retired() {
+        for server in cluster.servers().iter().skip(watched.len()) {
+            watched.push(Watched::new(Arc::clone(server)));
+        }
+        let mut claims = Vec::new();
+        let rounds = watched.iter_mut().map(|watched| watched.round(&cluster));
+        for claim in join_all(rounds).await {
+            claims.extend(claim);
+        }
+        cluster.decide(&claims);
+        let interval = cluster.config().health_interval;
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = cluster.suspected() => {}
+        }
+    }
+}
+
+/// Runs all rounds at once, so that one silent server does not hold up the others.
+async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut pending: Vec<_> = futures.map(|future| (Some(Box::pin(future)), None)).collect();
+    std::future::poll_fn(|cx| {
+        let mut waiting = false;
+        for (future, output) in &mut pending {
+            let Some(running) = future else { continue };
+            match running.as_mut().poll(cx) {
+                std::task::Poll::Ready(value) => {
+                    *output = Some(value);
+                    *future = None;
+                }
+                std::task::Poll::Pending => waiting = true,
+            }
+        }
+        if waiting { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    })
+    .await;
+    pending.into_iter().filter_map(|(_, output)| output).collect()
+}
+
+impl Watched {
+    fn new(server: Arc<Server>) -> Self {
+        Self { server, own: None, addresses: Vec::new(), failures: 0, logged: None }
+    }
+
+    /// One question; returns the server's claim to be the primary, if it makes one.
+    async fn round(&mut self, cluster: &Cluster) -> Option<Claim> {
+        if self.server.is_removed() {
+            self.own = None;
+            return None;
+        }
+        self.resolve().await;
+        let asked = Instant::now();
+        match self.ask(cluster).await {
+            Ok(answer) => {
+                self.server.set_round_trip(asked.elapsed());
+                self.server.set_position(answer.position);
+                self.answered(cluster, &answer)
+            }
+            Err(fault) => {
+                self.own = None;
+                self.failed(cluster, &fault);
+                None
+            }
+        }
+    }
+
+    async fn ask(&mut self, cluster: &Cluster) -> Result<Answer, Fault> {
+        let config = cluster.config();
+        let own = match self.own.take() {
+            Some(own) if !own.is_closed() => own,
+            _ => {
+                own::connect(&config, &self.server, &config.maintenance_database, config.health_timeout)
+                    .await?
+            }
+        };
+        let row = own::ask(config.health_timeout, own.query_one(QUESTION, &[])).await?;
+        let unreadable = |error: tokio_postgres::Error| {
+            Fault::upstream("08006", "unreadable health answer").because(own::why(&error))
+        };
+        let position: Option<String> = row.try_get(2).map_err(unreadable)?;
+        let answer = Answer {
+            in_recovery: row.try_get(0).map_err(unreadable)?,
+            wal_file: row.try_get(1).map_err(unreadable)?,
+            position: position.as_deref().and_then(parse_lsn).unwrap_or(0),
+        };
+        self.own = Some(own);
+        Ok(answer)
+    }
+
+    fn answered(&mut self, cluster: &Cluster, answer: &Answer) -> Option<Claim> {
+        self.failures = 0;
+        if self.logged.take().is_some() {
+            tracing::info!(server = %self.server.config.address, "server answers again");
+        }
+        if answer.in_recovery {
+            if self.server.set_state(State::Replica) != State::Replica {
+                cluster.forget_coverage(self.server.index);
+            }
+            return None;
+        }
+        let timeline = answer.wal_file.as_deref().and_then(timeline_of).unwrap_or(0);
+        self.server.set_timeline(timeline);
+        Some(Claim { server: self.server.index, timeline })
+    }
+
+    fn failed(&mut self, cluster: &Cluster, fault: &Fault) {
+        self.failures += 1;
+        let text = fault.to_string();
+        if self.logged.as_ref() != Some(&text) {
+            tracing::warn!(server = %self.server.config.address, %fault, "server does not answer its health question");
+            self.logged = Some(text);
+        }
+        // A replica is left at once; a primary is given a second question, so that one lost packet moves nothing.
+        let patience = if self.server.state() == State::Primary { FAILURES_UNTIL_DOWN } else { 1 };
+        // A server that was never reached keeps the role that the configuration expects of it.
+        if self.failures >= patience && self.server.state() != State::Unknown {
+            self.server.set_state(State::Down);
+            cluster.forget_coverage(self.server.index);
+        }
+    }
+
+    /// Looks the name up again; connections to addresses that it has left are drained.
+    async fn resolve(&mut self) {
+        let Address::Tcp { host, port } = &self.server.config.address else { return };
+        if host.parse::<std::net::IpAddr>().is_ok() {
+            return;
+        }
+        // A name that does not resolve now says nothing about the connections there are.
+        let Ok(found) = tokio::net::lookup_host((host.as_str(), *port)).await else { return };
+        let mut addresses: Vec<SocketAddr> = found.collect();
+        addresses.sort();
+        if !self.addresses.is_empty() && self.addresses != addresses {
+            tracing::info!(server = %self.server.config.address, ?addresses, "the name resolves to other addresses");
+            self.server.moved();
+            self.own = None;
+        }
+        self.addresses = addresses;
+    }
+}
+
+struct Answer {
+    in_recovery: bool,
+    wal_file: Option<String>,
+    position: u64,
+}
+
+/// `16/B374D848` as a number.
+pub fn parse_lsn(text: &str) -> Option<u64> {
+    let (high, low) = text.split_once('/')?;
+    Some(u64::from(u32::from_str_radix(high, 16).ok()?) << 32 | u64::from(u32::from_str_radix(low, 16).ok()?))
+}
+
+/// The timeline is the first eight hexadecimal digits of a WAL file's name.
+fn timeline_of(wal_file: &str) -> Option<u32> {
+    u32::from_str_radix(wal_file.get(..8)?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_and_timelines_are_hexadecimal() {
+        assert_eq!(parse_lsn("16/B374D848"), Some(0x16_B374_D848));
+        assert_eq!(parse_lsn("nonsense"), None);
+        assert_eq!(timeline_of("0000000A0000000000000001"), Some(10));
+    }
+}

@@ -1,0 +1,21 @@
+//! Servers: connect, log in, pool, watch. Knows nothing of clients.
+
+pub mod account;
+pub mod catalogs;
+pub mod cluster;
+pub mod config;
+pub mod connect;
+pub mod connection;
+pub mod credentials;
+pub mod database;
+pub mod election;
+pub mod freshness;
+pub mod health;
+pub mod lease;
+pub mod own;
+pub mod ping;
+pub mod pool;
+pub mod positions;
+pub mod server;
+pub mod settings;
+pub mod verifiers;

@@ -1,0 +1,102 @@
+//! Pointsman's own questions to a server: connections of its own user, outside of every pool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::NoTls;
+use tokio_postgres::config::SslMode;
+
+use super::config::ClusterConfig;
+use super::connect::open;
+use super::server::Server;
+use crate::fault::Fault;
+
+/// A connection of Pointsman's own user. Closed when dropped.
+#[derive(Debug)]
+pub struct Own {
+    client: tokio_postgres::Client,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl std::ops::Deref for Own {
+    type Target = tokio_postgres::Client;
+
+    fn deref(&self) -> &Self::Target {
+        &self.client
+    }
+}
+
+/// Connects to `database` on `server` as the cluster's own user, within `limit`. Every name in our questions is
+/// looked up in `pg_catalog` alone, whatever users put on their search paths.
+///
+/// # Errors
+/// 08001 or the server's SQLSTATE, with the cause.
+pub async fn connect(
+    cluster: &ClusterConfig,
+    server: &Arc<Server>,
+    database: &str,
+    limit: Duration,
+) -> Result<Own, Fault> {
+    let address = &server.config.address;
+    let work = async {
+        let stream = open(&server.config, false).await?;
+        let mut config = tokio_postgres::Config::new();
+        config
+            .user(&cluster.user)
+            .dbname(database)
+            .application_name("pointsman")
+            .options("-c search_path=pg_catalog -c default_transaction_read_only=on")
+            // The stream is under TLS already where the configuration says so.
+            .ssl_mode(SslMode::Disable);
+        if let Some(password) = &cluster.password {
+            config.password(password);
+        }
+        config.connect_raw(stream, NoTls).await.map_err(|error| {
+            let told = format!("Pointsman's own user \"{}\" could not log in to {address}", cluster.user);
+            Fault::upstream("08001", told).because(why(&error))
+        })
+    };
+    let (client, connection) = tokio::time::timeout(limit, work)
+        .await
+        .map_err(|_| Fault::upstream("08001", format!("{address} did not answer within {limit:?}")))??;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "own connection ended");
+        }
+    });
+    Ok(Own { client, driver })
+}
+
+/// The whole story of a `tokio_postgres` error, whose `Display` leaves the server's message out.
+pub fn why(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(server) => format!("{} ({})", server.message(), server.code().code()),
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+/// Bounds a question by `limit`.
+///
+/// # Errors
+/// 08006 when the server refuses or does not answer in time.
+pub async fn ask<T>(
+    limit: Duration,
+    question: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Fault> {
+    match tokio::time::timeout(limit, question).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => {
+            Err(Fault::upstream("08006", "a question of Pointsman's own failed").because(why(&error)))
+        }
+        Err(_) => Err(Fault::upstream("08006", format!("no answer within {limit:?}"))),
+    }
+}

@@ -1,0 +1,109 @@
+//! A worker: one thread, one runtime, the sessions it has accepted.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::arrival;
+use crate::fault::Fault;
+use crate::proxy::Proxy;
+use crate::session::judge;
+use crate::transport::listener::{Bound, Listener};
+use crate::transport::stream::{Plain, Stream};
+
+/// PostgreSQL's parser recurses: its threads need room.
+pub const STACK_BYTES: usize = 8 * 1024 * 1024;
+/// Pause after an accept that failed, usually for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often pools are tidied.
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Starts a worker that accepts from these sockets until the proxy closes them.
+///
+/// # Errors
+/// The thread cannot be started.
+pub fn start(
+    proxy: Arc<Proxy>,
+    index: usize,
+    listeners: Vec<Bound>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("worker-{index}")).stack_size(STACK_BYTES).spawn(move || {
+        judge::prepare_thread(proxy.settings().config.templates_max);
+        runtime.block_on(run(proxy, index, listeners));
+    })
+}
+
+async fn run(proxy: Arc<Proxy>, index: usize, listeners: Vec<Bound>) {
+    if index == 0 {
+        tokio::spawn(tidy(Arc::clone(&proxy)));
+    }
+    for bound in listeners {
+        match bound.listen() {
+            Ok(listener) => drop(tokio::spawn(accept(Arc::clone(&proxy), index, listener))),
+            Err(error) => tracing::error!(%error, "a listener cannot be used"),
+        }
+    }
+    // Sessions run on this thread for as long as the process lives.
+    std::future::pending::<()>().await;
+}
+
+async fn accept(proxy: Arc<Proxy>, worker: usize, listener: Listener) {
+    let mut closing = proxy.closing();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // Changed to true, or the proxy is gone: either way the listener closes.
+            _ = closing.changed() => return,
+        };
+        match accepted {
+            Ok(plain) => admit(&proxy, worker, plain),
+            Err(error) => {
+                tracing::warn!(%error, "a client could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Starts a client's life, unless there are too many.
+fn admit(proxy: &Arc<Proxy>, worker: usize, plain: Plain) {
+    let counts = &proxy.counts;
+    counts.accepted.fetch_add(1, Ordering::Relaxed);
+    let settings = proxy.settings();
+    let limits = &settings.config.limits;
+    let too_many = if counts.connected.load(Ordering::Relaxed) >= limits.clients_max {
+        Some(Fault::pointsman("53300", "sorry, too many clients already").hint("Raise clients_max."))
+    } else if counts.unauthenticated.load(Ordering::Relaxed) >= limits.unauthenticated_max {
+        Some(
+            Fault::pointsman("53300", "sorry, too many clients are logging in")
+                .hint("Raise unauthenticated_max."),
+        )
+    } else {
+        None
+    };
+    let stream = Stream::Plain(plain);
+    match too_many {
+        Some(fault) => {
+            counts.refused.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(arrival::turn_away(stream, fault));
+        }
+        None => {
+            tokio::spawn(arrival::live(Arc::clone(proxy), worker, stream));
+        }
+    }
+}
+
+/// Closes what is old or idle in all pools, opens what should be there.
+async fn tidy(proxy: Arc<Proxy>) {
+    loop {
+        tokio::time::sleep(TIDY_INTERVAL).await;
+        for cluster in proxy.clusters.all().iter() {
+            for account in cluster.accounts() {
+                for pool in account.pools() {
+                    pool.tidy();
+                }
+            }
+        }
+    }
+}

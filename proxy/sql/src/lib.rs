@@ -1,0 +1,30 @@
+//! From SQL text to facts: a lexer with PostgreSQL's rules, templates, and what a statement reads, writes, calls and
+//! does to its session.
+
+mod analyzer;
+mod cache;
+mod facts;
+mod keys;
+mod kind;
+mod lexer;
+mod light;
+mod literal;
+mod parse;
+mod spans;
+mod split;
+mod template;
+mod utility;
+mod walk;
+
+pub use analyzer::{Analysis, Analyzer, AnalyzerStats, TEMPLATE_BYTES_MAX};
+pub use facts::{Arg, Doubt, Facts, FunctionName, NotReadOnly, Relation, SessionState, Statement, TypeName};
+pub use keys::{Insert, KeyPredicate, KeyValue, Keys, ROWS_MAX, ValueRef};
+pub use kind::{
+    CopyPeer, Discard, Isolation, Kind, SetValue, Setting, TransactionModes, quote_identifier, quote_literal,
+    quote_setting,
+};
+pub use lexer::{ClientEncoding, LexError, LexRules, Literal, LiteralKind};
+pub use literal::literal_value;
+pub use spans::{PrepareParts, executes, identifier, prepare_parts};
+pub use split::split;
+pub use template::NESTING_MAX;

@@ -1,0 +1,1 @@
+SELECT filler FROM bench_rows;

@@ -1,0 +1,25 @@
+//! One file per promise, against real servers.
+mod bad_input;
+mod cancel;
+mod command;
+mod common;
+mod copy;
+mod death;
+mod failover;
+mod large;
+mod login;
+mod messages;
+mod own_queries;
+mod pins;
+mod pipelining;
+mod pool;
+mod portals;
+mod prepared;
+mod read_after_write;
+mod reload;
+mod routing;
+mod settings;
+mod tls;
+mod transactions;
+mod twin;
+mod upstream;

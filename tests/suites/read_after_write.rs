@@ -1,0 +1,132 @@
+//! A read never misses a write that was acknowledged before it, the client's own or another's.
+use std::time::Duration;
+
+use pointsman_tests::{Proxy, Stage, Wire, msg};
+use tokio::sync::OnceCell;
+
+use crate::common::{reads_reach_replica, unique};
+
+/// A stage whose replica may be paused; its tests hold this lock.
+async fn paused() -> (&'static Stage, tokio::sync::MutexGuard<'static, ()>) {
+    static STAGE: OnceCell<Stage> = OnceCell::const_new();
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let turn = TURN.lock().await;
+    (STAGE.get_or_init(|| Stage::new().replicas(1).start()).await, turn)
+}
+
+async fn start(stage: &Stage, table: &str) -> (Proxy, Wire) {
+    let proxy = stage.proxy("").await;
+    let mut wire = proxy.wire().await;
+    wire.run(&format!("CREATE TABLE {table} (id int)")).await;
+    reads_reach_replica(stage, &mut wire).await;
+    (proxy, wire)
+}
+
+/// Stale read after one's own write: a stopped replica never serves a read that would miss it.
+#[tokio::test]
+async fn own_writes_are_seen_while_replay_is_paused() {
+    let (stage, _turn) = paused().await;
+    let table = unique("own_write");
+    let (_proxy, mut wire) = start(stage, &table).await;
+    stage.replica().sql("SELECT pg_wal_replay_pause()").await;
+    for number in 1..=20 {
+        wire.run(&format!("INSERT INTO {table} VALUES ({number})")).await;
+        let count = format!("SELECT count(*) FROM {table}");
+        assert_eq!(wire.value(&count).await, number.to_string());
+        assert_eq!(wire.extended_value(&count, &[]).await, number.to_string());
+    }
+    stage.replica().sql("SELECT pg_wal_replay_resume()").await;
+    reads_reach_replica(stage, &mut wire).await;
+    assert_eq!(wire.value(&format!("SELECT count(*) FROM {table}")).await, "20");
+}
+
+/// Another session's write, acknowledged before the read began, is seen.
+#[tokio::test]
+async fn others_writes_are_seen_while_replay_is_paused() {
+    let (stage, _turn) = paused().await;
+    let table = unique("others_write");
+    let (proxy, mut writer) = start(stage, &table).await;
+    let mut reader = proxy.wire().await;
+    stage.replica().sql("SELECT pg_wal_replay_pause()").await;
+    for number in 1..=20 {
+        writer.run(&format!("INSERT INTO {table} VALUES ({number})")).await;
+        assert_eq!(reader.value(&format!("SELECT max(id) FROM {table}")).await, number.to_string());
+        let mut fresh = proxy.wire().await;
+        assert_eq!(fresh.value(&format!("SELECT max(id) FROM {table}")).await, number.to_string());
+    }
+    stage.replica().sql("SELECT pg_wal_replay_resume()").await;
+}
+
+/// Every way to write counts: transactions, COPY, functions, prepared statements, DDL, two-phase commit.
+#[tokio::test]
+async fn every_kind_of_write_is_seen() {
+    let (stage, _turn) = paused().await;
+    let table = unique("kinds");
+    let (_proxy, mut wire) = start(stage, &table).await;
+    let function = format!("{table}_adds");
+    let body = format!("INSERT INTO {table} VALUES (1) RETURNING 1");
+    wire.run(&format!("CREATE FUNCTION {function}() RETURNS int LANGUAGE sql AS '{body}'")).await;
+    reads_reach_replica(stage, &mut wire).await;
+    stage.replica().sql("SELECT pg_wal_replay_pause()").await;
+    let insert = format!("INSERT INTO {table} VALUES (1)");
+    let kinds: Vec<Vec<String>> = vec![
+        vec!["BEGIN".into(), insert.clone(), "COMMIT".into()],
+        vec![format!("BEGIN; {insert}; COMMIT")],
+        vec!["BEGIN".into(), insert.clone(), "COMMIT AND CHAIN".into(), "ROLLBACK".into()],
+        vec![format!("SELECT {function}()")],
+        vec![format!("WITH w AS ({insert} RETURNING id) SELECT id FROM w")],
+        vec![format!("PREPARE p AS {insert}"), "EXECUTE p".into()],
+        vec![format!("DO $$ BEGIN {insert}; END $$")],
+        vec!["BEGIN".into(), insert.clone(), format!("PREPARE TRANSACTION '{table}'")],
+    ];
+    let mut want = 0;
+    for kind in kinds {
+        for statement in &kind {
+            wire.run(statement).await;
+        }
+        want += 1;
+        if kind.len() == 3 && kind[2].starts_with("PREPARE TRANSACTION") {
+            wire.run(&format!("COMMIT PREPARED '{table}'")).await;
+        }
+        assert_eq!(wire.value(&format!("SELECT count(*) FROM {table}")).await, want.to_string(), "{kind:?}");
+    }
+    wire.send(&msg::query(&format!("COPY {table} FROM STDIN"))).await;
+    wire.frame().await;
+    wire.ask(&[msg::copy_data(b"1\n"), msg::copy_done()].concat()).await;
+    assert_eq!(wire.value(&format!("SELECT count(*) FROM {table}")).await, (want + 1).to_string());
+    wire.run(&format!("ALTER TABLE {table} ADD note text")).await;
+    assert_eq!(wire.value(&format!("SELECT note FROM {table} LIMIT 1")).await, "NULL");
+    stage.replica().sql("SELECT pg_wal_replay_resume()").await;
+}
+
+/// Writes and reads in a loop with replication running: no read is ever behind.
+#[tokio::test]
+async fn a_loop_of_writes_and_reads_never_goes_back() {
+    let (stage, _turn) = paused().await;
+    let table = unique("looped");
+    let (proxy, mut wire) = start(stage, &table).await;
+    let mut other = proxy.wire().await;
+    for number in 1..=300 {
+        wire.run(&format!("INSERT INTO {table} VALUES ({number})")).await;
+        assert_eq!(other.value(&format!("SELECT max(id) FROM {table}")).await, number.to_string());
+        if number % 7 == 0 {
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+        assert_eq!(
+            wire.extended_value(&format!("SELECT count(*) FROM {table}"), &[]).await,
+            number.to_string()
+        );
+    }
+}
+
+/// A replica that has replayed serves again: writes do not take reads away from it for good.
+#[tokio::test]
+async fn reads_return_to_the_replica() {
+    let (stage, _turn) = paused().await;
+    let table = unique("returns");
+    let (_proxy, mut wire) = start(stage, &table).await;
+    for _ in 0..5 {
+        wire.run(&format!("INSERT INTO {table} VALUES (1)")).await;
+        reads_reach_replica(stage, &mut wire).await;
+    }
+}

@@ -1,0 +1,195 @@
+//! Towards the servers: TLS modes, Unix-domain sockets, replication connections.
+use pointsman_tests::pem::Certificate;
+use pointsman_tests::tools::postgres_command;
+use pointsman_tests::{Credentials, PASSWORD, Proxy, Secret, Stage, Wire, eventually, msg, pretty, tags};
+use tokio::sync::OnceCell;
+
+use crate::common::{SOON, shared, unique};
+
+const APP: [(&str, &str); 2] = [("user", "app"), ("database", "app")];
+
+struct Encrypted {
+    stage: Stage,
+    authority: Certificate,
+    stranger: Certificate,
+}
+
+/// A server that speaks TLS with a certificate for `localhost` and 127.0.0.1.
+async fn encrypted() -> &'static Encrypted {
+    static STAGE: OnceCell<Encrypted> = OnceCell::const_new();
+    let make = || async {
+        let stage = Stage::new()
+            .hba("hostnossl all alice 127.0.0.1/32 reject")
+            .hba("hostssl all bob 127.0.0.1/32 reject")
+            .start()
+            .await;
+        let authority = Certificate::authority(stage.dir(), "authority");
+        let stranger = Certificate::authority(stage.dir(), "stranger");
+        let server = authority.sign(stage.dir(), "server");
+        let (certificate, key) = (server.certificate.display(), server.key.display());
+        stage.primary.sql(&format!("ALTER SYSTEM SET ssl_cert_file = '{certificate}'")).await;
+        stage.primary.sql(&format!("ALTER SYSTEM SET ssl_key_file = '{key}'")).await;
+        stage.primary.sql("ALTER SYSTEM SET ssl = on").await;
+        stage.primary.sql("SELECT pg_reload_conf()").await;
+        eventually("the server speaks TLS", SOON, || async { stage.primary.value("SHOW ssl").await == "on" })
+            .await;
+        Encrypted { stage, authority, stranger }
+    };
+    STAGE.get_or_init(make).await
+}
+
+/// A proxy whose connections to the server have these URL parameters.
+async fn proxy(parameters: &str) -> Proxy {
+    let Encrypted { stage, authority, stranger } = encrypted().await;
+    let parameters = parameters
+        .replace("$CA", &authority.certificate.display().to_string())
+        .replace("$STRANGER", &stranger.certificate.display().to_string());
+    let url = format!("postgres://postgres:{PASSWORD}@127.0.0.1:$PRIMARY/app{parameters}");
+    stage.proxy(&format!("primary: \"{url}\"\n")).await
+}
+
+/// Whether the connection to the server is encrypted; or the SQLSTATE of the refusal.
+async fn encryption(proxy: &Proxy, user: &str) -> String {
+    let mut wire = proxy.wire_as(user).await;
+    let sql = "SELECT ssl FROM pg_stat_ssl, (SELECT random()) r WHERE pid = pg_backend_pid()";
+    let frames = wire.query(sql).await;
+    match frames.iter().find(|frame| matches!(frame.tag, b'D' | b'E')) {
+        Some(frame) if frame.tag == b'D' => frame.values()[0].clone().unwrap_or_default(),
+        Some(frame) => frame.sqlstate(),
+        None => "closed".to_owned(),
+    }
+}
+
+/// libpq's `sslmode`s mean what they mean to libpq.
+#[tokio::test]
+async fn tls_modes_are_libpqs() {
+    for (parameters, user, want) in [
+        ("?sslmode=disable", "app", "f"),
+        ("?sslmode=allow", "app", "f"),
+        ("?sslmode=allow", "alice", "t"),
+        ("?sslmode=prefer", "app", "t"),
+        ("?sslmode=prefer", "bob", "f"),
+        ("?sslmode=require", "app", "t"),
+        ("?sslmode=verify-ca&sslrootcert=$CA", "app", "t"),
+        ("?sslmode=verify-full&sslrootcert=$CA", "app", "t"),
+    ] {
+        let proxy = proxy(parameters).await;
+        assert_eq!(encryption(&proxy, user).await, want, "{parameters} as {user}");
+    }
+}
+
+/// A proxy that does not trust its server does not become ready, and says why in its log.
+#[tokio::test]
+async fn a_strange_server_is_refused() {
+    let Encrypted { stage, authority, stranger } = encrypted().await;
+    let wrong = stranger.certificate.display();
+    let right = authority.certificate.display();
+    for (host, parameters) in [
+        ("127.0.0.1", format!("sslmode=verify-ca&sslrootcert={wrong}")),
+        ("127.0.0.1", format!("sslmode=verify-full&sslrootcert={wrong}")),
+        ("ip6-localhost.invalid", format!("sslmode=verify-full&sslrootcert={right}")),
+    ] {
+        let url = format!("postgres://postgres:{PASSWORD}@{host}:$PRIMARY/app?{parameters}");
+        let config =
+            format!("primary: \"{url}\"\npool: {{size: 2, checkout_timeout: 500ms, connect_timeout: 1s}}\n");
+        let proxy = Proxy::start_unready(stage, &config).await;
+        let mut wire = Wire::connect(proxy.port).await;
+        let credentials = Credentials::new(&APP, Secret::Password(PASSWORD));
+        let frames = match wire.authenticate(&credentials).await {
+            Err(frames) => frames,
+            Ok(_) => wire.query("SELECT 1 FROM (SELECT random()) r").await,
+        };
+        assert!(frames.iter().any(|frame| frame.tag == b'E'), "{parameters}:\n{}", pretty(&frames));
+    }
+}
+
+/// Clients come by a Unix-domain socket, with the mode configured.
+#[tokio::test]
+async fn clients_come_by_unix_socket() {
+    let stage = shared().await;
+    let listen = "listen: [\"127.0.0.1:$CLIENT\", {unix: $DIR/.s.PGSQL.$CLIENT, mode: 0o770}]\n";
+    let proxy = stage.proxy(listen).await;
+    let path = stage.dir().join(format!(".s.PGSQL.{}", proxy.port));
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).expect("a socket").permissions());
+    assert_eq!(mode & 0o777, 0o770);
+    let mut wire = Wire::connect_unix(&path).await;
+    let credentials = Credentials::new(&APP, Secret::Password(PASSWORD));
+    wire.authenticate(&credentials).await.expect("app logs in");
+    assert_eq!(wire.value("SELECT 1").await, "1");
+}
+
+/// Servers are reached by a Unix-domain socket.
+#[tokio::test]
+async fn servers_are_reached_by_unix_socket() {
+    let stage = shared().await;
+    let url = format!("postgres://postgres:{PASSWORD}@:$PRIMARY/app?host=$DIR");
+    let proxy = stage.proxy(&format!("primary: \"{url}\"\nreplicas: []\n")).await;
+    let mut wire = proxy.wire().await;
+    let sql = "SELECT inet_server_addr() IS NULL FROM (SELECT random()) r";
+    assert_eq!(wire.value(sql).await, "t");
+}
+
+/// A physical replication connection passes through and streams.
+#[tokio::test]
+async fn physical_replication_passes_through() {
+    let stage = shared().await;
+    let proxy = stage.proxy("").await;
+    let parameters = [("user", "streamer"), ("replication", "true")];
+    let mut wire = Wire::login_with(proxy.port, &parameters).await;
+    let frames = wire.run("IDENTIFY_SYSTEM").await;
+    let identity = frames[1].values();
+    assert_eq!(
+        identity[0],
+        Some(stage.primary.value("SELECT system_identifier FROM pg_control_system()").await)
+    );
+    assert_eq!(wire.value("SHOW wal_level").await, "logical");
+    let target = stage.dir().join(unique("received"));
+    std::fs::create_dir(&target).expect("a directory");
+    pointsman_tests::tools::give_to_servers(&target);
+    let end = stage.primary.value("SELECT pg_current_wal_insert_lsn() + 1000").await;
+    let mut receive = postgres_command("pg_receivewal");
+    receive.args([
+        "-h",
+        "127.0.0.1",
+        "-U",
+        "streamer",
+        "--no-loop",
+        "--no-sync",
+        "-p",
+        &proxy.port.to_string(),
+    ]);
+    receive.args(["--endpos", &end, "-D"]).arg(&target).env("PGPASSWORD", PASSWORD);
+    let run = tokio::task::spawn_blocking(move || pointsman_tests::tools::run(&mut receive));
+    let table = unique("received");
+    stage.primary.sql(&format!("CREATE TABLE {table} AS SELECT generate_series(1, 10000)")).await;
+    pointsman_tests::within("pg_receivewal ends", SOON * 2, run).await.expect("pg_receivewal runs");
+    assert!(std::fs::read_dir(&target).expect("the directory").count() > 0);
+}
+
+/// A logical replication connection streams in both directions and ends in order.
+#[tokio::test]
+async fn logical_replication_passes_through() {
+    let stage = shared().await;
+    let proxy = stage.proxy("").await;
+    let parameters = [("user", "streamer"), ("database", "app"), ("replication", "database")];
+    let mut wire = Wire::login_with(proxy.port, &parameters).await;
+    let slot = unique("slot");
+    wire.run(&format!("CREATE_REPLICATION_SLOT {slot} TEMPORARY LOGICAL test_decoding")).await;
+    wire.send(&msg::query(&format!("START_REPLICATION SLOT {slot} LOGICAL 0/0"))).await;
+    assert_eq!(wire.frame().await.expect("an answer").tag, b'W');
+    let table = unique("streamed");
+    stage.primary.sql(&format!("CREATE TABLE {table} (id int); INSERT INTO {table} VALUES (42)")).await;
+    loop {
+        let frame = wire.frame().await.expect("the stream goes on");
+        let text = String::from_utf8_lossy(&frame.body).into_owned();
+        if frame.tag == b'd' && text.contains(&table) && text.contains("id[integer]:42") {
+            break;
+        }
+    }
+    let frames = wire.ask(&msg::copy_done()).await;
+    assert!(tags(&frames).ends_with("CZ"), "{}", pretty(&frames));
+    assert_eq!(wire.value("SELECT 1").await, "1");
+    let mut other = proxy.wire().await;
+    assert_eq!(other.value("SELECT 1").await, "1");
+}
