@@ -9,6 +9,10 @@ steps=("$@")
 [ $# -gt 0 ] || steps=(setup build units tidy suites drivers corpus)
 summary=()
 failed=0
+# Every cargo command selects the whole workspace: with a part of it, cargo would unify features anew and build the
+# dependencies again. What is built once is then given to the steps by its path.
+debug=${CARGO_TARGET_DIR:-$PWD/target}/debug
+export POINTSMAN_BIN=$debug/pointsman POINTSMAN=$debug/pointsman POINTSMAN_TOKIO_DRIVER=$debug/examples/tokio_driver
 
 step() { # step NAME COMMAND...: runs it, times it, remembers how it ended
   local name=$1 start=$SECONDS
@@ -29,20 +33,33 @@ finish() {
   exit "$failed"
 }
 
+built=
+build() {
+  [ -z "$built" ] || return 0
+  built=1
+  step build cargo build --locked --workspace --all-targets
+  [ "$failed" -eq 0 ] || finish
+}
+
+# The integration tests beside the crates' code; `corpus` and those of tests/ have steps of their own.
+beside=()
+for file in proxy/*/tests/*.rs; do
+  [[ $file = */corpus.rs ]] || beside+=(--test "$(basename "$file" .rs)")
+done
+
 for name in "${steps[@]}"; do
   case $name in
     setup) step setup deploy/setup.sh test ;;
-    build)
-      step build cargo build --locked --package pointsman --bin pointsman
-      [ "$failed" -eq 0 ] || finish
-      step "build tests" cargo test --locked --workspace --all-targets --no-run
-      [ "$failed" -eq 0 ] || finish
+    build) build ;;
+    units)
+      build
+      step units cargo test --locked --workspace --lib --bins "${beside[@]}" --no-fail-fast
+      step "doc tests" cargo test --locked --workspace --doc
       ;;
-    units) step units cargo test --locked --workspace --exclude pointsman-tests --no-fail-fast ;;
-    tidy) step tidy cargo test --locked --package pointsman-tests --lib --test tidy --no-fail-fast ;;
-    suites) step suites cargo test --locked --package pointsman-tests --test suites ;;
-    drivers) if [ -x tests/drivers/run.sh ]; then step drivers tests/drivers/run.sh; fi ;;
-    corpus) if [ -x tests/corpus.sh ]; then step corpus tests/corpus.sh; fi ;;
+    tidy) build; step tidy cargo test --locked --workspace --test tidy --no-fail-fast ;;
+    suites) build; step suites cargo test --locked --workspace --test suites ;;
+    drivers) build; step drivers tests/drivers/run.sh ;;
+    corpus) build; step corpus tests/corpus.sh ;;
     *)
       sed -n '3s/^# //p' "$0" >&2
       exit 2

@@ -39,8 +39,9 @@ run_driver() {
   esac
 }
 
-tokio_driver=${CARGO_TARGET_DIR:-$root/target}/debug/examples/tokio_driver
-if [[ ,$only, = *,tokio,* ]]; then
+# $POINTSMAN_TOKIO_DRIVER names one that is built already.
+tokio_driver=${POINTSMAN_TOKIO_DRIVER:-${CARGO_TARGET_DIR:-$root/target}/debug/examples/tokio_driver}
+if [[ ,$only, = *,tokio,* ]] && [ -z "${POINTSMAN_TOKIO_DRIVER:-}" ]; then
   (cd "$root" && cargo build -q -p pointsman-tests --example tokio_driver) || fail "tokio_driver does not build"
 fi
 

@@ -5,31 +5,19 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../../examples/lib.sh"
+. "$here/../apt_source.sh"
 find_postgres
 major=$("$pg_bin/postgres" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
 keep=$root/target/regress/$major
 mkdir -p "$keep"
 
-# apt-get with the system's own servers, source packages added, and its lists under $keep.
-private_apt() { apt-get -qq -o "Dir::Etc::sourcelist=$keep/none.list" -o "Dir::Etc::sourceparts=$keep/sources" -o "Dir::State::lists=$keep/lists" "$@"; }
-
 fetch_source() {
-  command -v apt-get >/dev/null && command -v dpkg-source >/dev/null \
-    || fail "needs apt-get and dpkg-source (package dpkg-dev), or \$POSTGRES_SOURCE"
-  mkdir -p "$keep/sources" "$keep/lists/partial"; : >"$keep/none.list"
-  local list
-  for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-    [ ! -f "$list" ] || sed -n 's/^deb \(.*\)/deb \1\ndeb-src \1/p' "$list" >"$keep/sources/$(basename "$list" .list).list"
-  done
-  for list in /etc/apt/sources.list.d/*.sources; do
-    [ ! -f "$list" ] || sed 's/^Types: deb$/Types: deb deb-src/' "$list" >"$keep/sources/$(basename "$list")"
-  done
   say "fetching the source of postgresql-$major"
-  private_apt update >&2 || say "some package lists could not be read"
+  apt_source_lists "$keep" || fail "needs apt-get and dpkg-source (package dpkg-dev), or \$POSTGRES_SOURCE"
   local version
   version=$(dpkg-query -W -f '=${Version}' "postgresql-$major" 2>/dev/null || true)
-  (cd "$keep" && { private_apt source "postgresql-$major$version" || private_apt source "postgresql-$major"; } >&2)
-  (cd "$keep" && { private_apt download "postgresql-server-dev-$major$version" || private_apt download "postgresql-server-dev-$major"; } >&2)
+  (cd "$keep" && { apt_private "$keep" source "postgresql-$major$version" || apt_private "$keep" source "postgresql-$major"; } >&2)
+  (cd "$keep" && { apt_private "$keep" download "postgresql-server-dev-$major$version" || apt_private "$keep" download "postgresql-server-dev-$major"; } >&2)
   rm -rf "$keep/dev"; dpkg -x "$keep"/postgresql-server-dev-"$major"_*.deb "$keep/dev"
 }
 
