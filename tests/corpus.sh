@@ -13,7 +13,7 @@ trap 'rm -rf "$work"' EXIT
 fetch() { # the source archive, without unpacking the packaging
   apt_source_lists "$work" || return 1
   mkdir "$work/source"
-  (cd "$work/source" && apt_private "$work" source --download-only postgresql-15)
+  (cd "$work/source" && apt_source "$work" postgresql-15 --download-only)
 }
 
 unpack() {

@@ -16,8 +16,8 @@ fetch_source() {
   apt_source_lists "$keep" || fail "needs apt-get and dpkg-source (package dpkg-dev), or \$POSTGRES_SOURCE"
   local version
   version=$(dpkg-query -W -f '=${Version}' "postgresql-$major" 2>/dev/null || true)
-  (cd "$keep" && { apt_private "$keep" source "postgresql-$major$version" || apt_private "$keep" source "postgresql-$major"; } >&2)
-  (cd "$keep" && { apt_private "$keep" download "postgresql-server-dev-$major$version" || apt_private "$keep" download "postgresql-server-dev-$major"; } >&2)
+  (cd "$keep" && apt_source "$keep" "postgresql-$major")
+  (cd "$keep" && { apt_private "$keep" apt-get download "postgresql-server-dev-$major$version" || apt_private "$keep" apt-get download "postgresql-server-dev-$major"; } >&2)
   rm -rf "$keep/dev"; dpkg -x "$keep"/postgresql-server-dev-"$major"_*.deb "$keep/dev"
 }
 
