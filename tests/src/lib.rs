@@ -4,6 +4,7 @@ mod keeper;
 mod template;
 pub mod tools;
 
+pub mod forwarder;
 pub mod msg;
 pub mod pem;
 pub mod proxy;
@@ -12,6 +13,7 @@ pub mod stage;
 pub mod wait;
 pub mod wire;
 
+pub use forwarder::Forwarder;
 pub use proxy::Proxy;
 pub use server::Server;
 pub use stage::{Stage, StageBuilder};

@@ -160,6 +160,13 @@ impl Server {
         run(postgres_command("pg_ctl").args(["promote", "-w", "-D"]).arg(&self.data));
     }
 
+    /// Ends a replica and starts it as a primary of the timeline that it was on, as a careless operator would.
+    pub async fn start_as_stray(&self) {
+        self.stop("INT").await;
+        std::fs::remove_file(self.data.join("standby.signal")).expect("it was a standby");
+        self.start().await;
+    }
+
     /// The server's log so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()

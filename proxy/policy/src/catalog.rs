@@ -3,6 +3,7 @@
 
 mod build;
 mod builtin;
+mod family;
 mod rows;
 mod suspect;
 #[cfg(test)]
@@ -13,8 +14,12 @@ use std::collections::{HashMap, HashSet};
 use pointsman_sql::{FunctionName, Relation, TypeName};
 use serde::Deserialize;
 
+use crate::touched::Touched;
+
 pub use builtin::{is_server_local, is_shared_setting};
-pub use rows::{FunctionRow, OperatorRow, PolicyRow, RelationRow, RowError, Rows, TriggerRow, TypeRow};
+pub use rows::{
+    FamilyRow, FunctionRow, OperatorRow, PolicyRow, RelationRow, RowError, Rows, TriggerRow, TypeRow,
+};
 pub use suspect::leaves_state;
 
 /// `pg_proc.provolatile`, best first.
@@ -41,6 +46,14 @@ pub struct Catalog {
     types: HashMap<Box<str>, Vec<(Box<str>, Obstacle)>>,
     /// Names of users' volatile functions that `value.name` may call.
     attributes: HashSet<Box<str>>,
+    /// Of the relations' families: see [`Catalog::families`].
+    families: u64,
+    /// Users' operators, types and `value.name` calls, and whether any cast or type, runs code that may read or write
+    /// relations.
+    busy_operators: HashSet<Box<str>>,
+    busy_types: HashSet<Box<str>>,
+    busy_attributes: HashSet<Box<str>>,
+    busy_casts: bool,
 }
 
 /// All overloads of one name in one schema.
@@ -50,6 +63,8 @@ struct Function {
     volatility: Volatility,
     /// May leave state in the session.
     suspect: bool,
+    /// Reads and writes no relation that its statement does not name.
+    plain: bool,
 }
 
 /// A relation.
@@ -60,6 +75,10 @@ struct Known {
     obstacle: Option<Obstacle>,
     /// Reading or writing it may leave state in the session.
     suspect: bool,
+    /// Families whose contents reading it shows.
+    reads: Touched,
+    /// Families whose contents writing it changes.
+    writes: Touched,
 }
 
 /// Why something cannot be read on a replica.

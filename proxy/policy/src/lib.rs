@@ -7,8 +7,10 @@ mod plan;
 mod policy;
 pub mod queries;
 mod suggest;
+mod touched;
 
 pub use class::{Access, Class, Reason, classify};
 pub use plan::{Held, Pin, Plan, Replicas, Role, SessionView, plan};
 pub use policy::{Overrides, Policy, PolicyError, load_policy};
 pub use suggest::{distance, suggestion};
+pub use touched::{Consistency, Footprint, SLOTS, Touched, footprint, slot_of};

@@ -16,12 +16,21 @@ pub enum Question {
     Types,
     /// [`TRIGGERS`].
     Triggers,
+    /// [`FAMILIES`].
+    Families,
 }
 
 impl Question {
     /// All questions; together their answers are the catalog.
-    pub const ALL: [Self; 6] =
-        [Self::Functions, Self::Relations, Self::Policies, Self::Operators, Self::Types, Self::Triggers];
+    pub const ALL: [Self; 7] = [
+        Self::Functions,
+        Self::Relations,
+        Self::Policies,
+        Self::Operators,
+        Self::Types,
+        Self::Triggers,
+        Self::Families,
+    ];
 
     /// The statement.
     #[must_use]
@@ -33,6 +42,7 @@ impl Question {
             Self::Operators => OPERATORS,
             Self::Types => TYPES,
             Self::Triggers => TRIGGERS,
+            Self::Families => FAMILIES,
         }
     }
 }
@@ -61,18 +71,66 @@ FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace";
 
 /// schema, name, kind (`pg_class.relkind`), built in (`t`, `f`), whether a standby cannot or should not read it
-/// (unlogged, foreign, or a parent of such), row security (`t`, `f`), a user's view's definition.
+/// (unlogged, foreign, or a parent of such), row security (`t`, `f`), rules other than a view's own (`t`, `f`), whether
+/// writing it runs users' code or changes other relations (`t`, `f`: a user's trigger, a foreign key with an action
+/// that references it, a default, check, index or partition key that uses a user's function or operator, a column of a
+/// type whose values may run one), a user's view's definition.
 pub const RELATIONS: &str = "\
 WITH RECURSIVE local(oid) AS (
   SELECT c.oid FROM pg_catalog.pg_class c
   WHERE c.relkind OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\"
     OR c.relpersistence OPERATOR(pg_catalog.<>) 'p'::pg_catalog.\"char\"
   UNION
-  SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN local ON local.oid OPERATOR(pg_catalog.=) i.inhrelid)
+  SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN local ON local.oid OPERATOR(pg_catalog.=) i.inhrelid),
+users(classid, objid) AS (
+  SELECT d.classid, d.objid FROM pg_catalog.pg_depend d
+  WHERE d.refclassid OPERATOR(pg_catalog.=) ANY (
+      ARRAY['pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid,
+        'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid])
+    AND d.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid),
+checked(found) AS (
+  SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint k
+    JOIN users u ON u.objid OPERATOR(pg_catalog.=) k.oid
+      AND u.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid
+    WHERE k.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)),
+busy(oid) AS (
+  SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal
+  UNION
+  SELECT k.confrelid FROM pg_catalog.pg_constraint k
+  WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog.\"char\"
+    AND (k.confdeltype OPERATOR(pg_catalog.<>) ALL ('{a,r}'::pg_catalog.\"char\"[])
+      OR k.confupdtype OPERATOR(pg_catalog.<>) ALL ('{a,r}'::pg_catalog.\"char\"[]))
+  UNION
+  SELECT a.adrelid FROM pg_catalog.pg_attrdef a JOIN users u ON u.objid OPERATOR(pg_catalog.=) a.oid
+    AND u.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid
+  UNION
+  SELECT k.conrelid FROM pg_catalog.pg_constraint k JOIN users u ON u.objid OPERATOR(pg_catalog.=) k.oid
+    AND u.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid
+  UNION
+  SELECT x.indrelid FROM pg_catalog.pg_index x JOIN users u ON u.objid OPERATOR(pg_catalog.=) x.indexrelid
+    AND u.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+  UNION
+  SELECT u.objid FROM users u
+  WHERE u.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+  UNION
+  SELECT a.attrelid FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
+  LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem
+    AND t.typlen OPERATOR(pg_catalog.=) '-1'::pg_catalog.int2
+  WHERE a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2
+    AND t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+    AND (t.typtype OPERATOR(pg_catalog.=) ANY ('{c,r,m}'::pg_catalog.\"char\"[])
+      OR e.typtype OPERATOR(pg_catalog.=) ANY ('{c,r,m}'::pg_catalog.\"char\"[])
+      OR (t.typtype OPERATOR(pg_catalog.=) 'd'::pg_catalog.\"char\" AND (SELECT found FROM checked))
+      OR (e.typtype OPERATOR(pg_catalog.=) 'd'::pg_catalog.\"char\" AND (SELECT found FROM checked))))
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text,
   CASE WHEN c.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid THEN 't' ELSE 'f' END,
   CASE WHEN EXISTS (SELECT FROM local WHERE local.oid OPERATOR(pg_catalog.=) c.oid) THEN 't' ELSE 'f' END,
   CASE WHEN c.relrowsecurity THEN 't' ELSE 'f' END,
+  CASE WHEN c.relhasrules AND EXISTS (SELECT FROM pg_catalog.pg_rewrite r
+      WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid
+        AND r.ev_type OPERATOR(pg_catalog.<>) '1'::pg_catalog.\"char\") THEN 't' ELSE 'f' END,
+  CASE WHEN EXISTS (SELECT FROM busy WHERE busy.oid OPERATOR(pg_catalog.=) c.oid) THEN 't' ELSE 'f' END,
   CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'v'::pg_catalog.\"char\"
       AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
     THEN pg_catalog.pg_get_viewdef(c.oid) ELSE '' END
@@ -89,13 +147,16 @@ JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.polrelid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE p.polqual IS NOT NULL";
 
-/// name of an operator whose function is volatile, schema and name of that function.
+/// name of an operator whose function is volatile or a user's, schema and name of that function, whether it is volatile
+/// (`t`, `f`).
 pub const OPERATORS: &str = "\
-SELECT o.oprname::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text
+SELECT o.oprname::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text,
+  CASE WHEN p.provolatile OPERATOR(pg_catalog.=) 'v'::pg_catalog.\"char\" THEN 't' ELSE 'f' END
 FROM pg_catalog.pg_operator o
 JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
-WHERE p.provolatile OPERATOR(pg_catalog.=) 'v'::pg_catalog.\"char\"";
+WHERE p.provolatile OPERATOR(pg_catalog.=) 'v'::pg_catalog.\"char\"
+  OR p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 
 /// schema and name of a user's type, and a function that its values or casts to it call: its input and output
 /// functions, a cast's function, or (as an expression) a domain's check.
@@ -134,3 +195,13 @@ JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) t.tgfoid
 JOIN pg_catalog.pg_namespace fn ON fn.oid OPERATOR(pg_catalog.=) f.pronamespace
 WHERE NOT t.tgisinternal";
+
+/// schema and name of a table, schema and name of one that it inherits from or is a partition of.
+pub const FAMILIES: &str = "\
+SELECT cn.nspname::pg_catalog.text, c.relname::pg_catalog.text, pn.nspname::pg_catalog.text, p.relname::pg_catalog.text
+FROM pg_catalog.pg_inherits i
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid
+JOIN pg_catalog.pg_namespace cn ON cn.oid OPERATOR(pg_catalog.=) c.relnamespace
+JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) i.inhparent
+JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.relnamespace
+WHERE p.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f}'::pg_catalog.\"char\"[])";

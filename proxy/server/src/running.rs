@@ -1,6 +1,5 @@
 //! The proxy as its life cycle and its metrics see it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -62,10 +61,8 @@ impl PoolSource for Proxy {
         let mut servers = Vec::new();
         for cluster in self.clusters.all().iter() {
             let all = cluster.servers();
-            let primary = cluster.primary().and_then(|index| all.get(index)).cloned();
             let live = all.iter().filter(|server| !server.is_removed());
-            servers
-                .extend(live.map(|server| server_snapshot(&cluster.config().name, server, primary.as_ref())));
+            servers.extend(live.map(|server| server_snapshot(cluster, server)));
         }
         servers
     }
@@ -90,10 +87,9 @@ impl PoolSource for Proxy {
 
 fn has_primary(cluster: &Cluster) -> bool {
     let servers = cluster.servers();
-    cluster
-        .primary()
-        .and_then(|index| servers.get(index))
-        .is_some_and(|server| server.state() == State::Primary)
+    cluster.primary().and_then(|index| servers.get(index)).is_some_and(|server| {
+        matches!(server.state(), State::Up | State::Slow) && server.said() == Some(Role::Primary)
+    })
 }
 
 fn pool_snapshot(cluster: &str, pool: &Pool) -> PoolSnapshot {
@@ -119,16 +115,17 @@ fn pool_snapshot(cluster: &str, pool: &Pool) -> PoolSnapshot {
     }
 }
 
-fn server_snapshot(cluster: &str, server: &Server, primary: Option<&Arc<Server>>) -> ServerSnapshot {
-    let up = !matches!(server.state(), State::Unknown | State::Down);
-    let (here, there) = (server.position(), primary.map_or(0, |primary| primary.position()));
-    let knows_lag = server.role() == Role::Replica && here > 0 && there > 0;
+fn server_snapshot(cluster: &Cluster, server: &Server) -> ServerSnapshot {
+    let state = server.state();
+    let up = !matches!(state, State::Unknown | State::Down);
+    let knows_lag = server.said() == Some(Role::Replica) && server.position() > 0;
     ServerSnapshot {
-        cluster: cluster.to_owned(),
+        cluster: cluster.config().name.clone(),
         server: server.config.address.to_string(),
         role: Some(server.role()),
-        up,
-        lag_bytes: knows_lag.then(|| there.saturating_sub(here)),
+        state: Some(state),
+        lag_bytes: cluster.lag_bytes(server).filter(|_| knows_lag),
+        lag: knows_lag.then(|| server.lag()),
         round_trip: up.then(|| server.round_trip()),
     }
 }

@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pointsman_sql::{Analyzer, FunctionName, LexRules, Relation, Statement};
 
-use super::rows::{RelationRow, Rows};
+use super::family::{Families, is_compiled, is_plain_builtin};
+use super::rows::{RelationRow, Rows, TypeRow};
 use super::{Catalog, Function, Known, Obstacle, Volatility, suspect};
 use crate::policy::Overrides;
+use crate::touched::Touched;
 
 impl Catalog {
     /// A catalog from the server's answers, with the policies' overrides.
     #[must_use]
     pub fn build(rows: &Rows, overrides: &Overrides) -> Self {
         static VERSION: AtomicU64 = AtomicU64::new(1);
-        let mut catalog = Self { version: VERSION.fetch_add(1, Ordering::Relaxed), ..Self::default() };
+        let version = VERSION.fetch_add(1, Ordering::Relaxed);
+        let mut catalog = Self { version, families: version, ..Self::default() };
         catalog.add_functions(rows, overrides);
         catalog.add_operators(rows, overrides);
         let definitions = catalog.add_relations(rows);
@@ -32,20 +35,29 @@ impl Catalog {
                 self.attributes.insert(row.name.clone());
             }
             let suspect = !row.builtin && suspects.contains(&row.name);
+            let plain = if row.builtin {
+                is_plain_builtin(&row.name, row.volatility == Volatility::Volatile)
+            } else {
+                row.volatility == Volatility::Immutable && is_compiled(&row.source)
+            };
+            if row.attribute && !plain {
+                self.busy_attributes.insert(row.name.clone());
+            }
             let all = self.functions.entry(row.name.clone()).or_default();
             match all.iter_mut().find(|function| function.schema == row.schema) {
                 Some(function) => {
                     function.volatility = function.volatility.max(volatility);
                     function.suspect |= suspect;
+                    function.plain &= plain;
                 }
-                None => all.push(Function { schema: row.schema.clone(), volatility, suspect }),
+                None => all.push(Function { schema: row.schema.clone(), volatility, suspect, plain }),
             }
         }
         for (name, volatility) in overrides.names() {
             let (schema, name) = name.rsplit_once('.').unwrap_or(("", name));
             let all = self.functions.entry(name.into()).or_default();
             if all.iter().all(|function| !schema.is_empty() && &*function.schema != schema) {
-                all.push(Function { schema: schema.into(), volatility, suspect: false });
+                all.push(Function { schema: schema.into(), volatility, suspect: false, plain: false });
             }
         }
     }
@@ -53,9 +65,13 @@ impl Catalog {
     fn add_operators(&mut self, rows: &Rows, overrides: &Overrides) {
         for row in &rows.operators {
             let said = overrides.get(&row.function_schema, &row.function);
-            if said.unwrap_or(Volatility::Volatile) == Volatility::Volatile {
-                let function =
-                    FunctionName { schema: Some(row.function_schema.clone()), name: row.function.clone() };
+            let own = if row.volatile { Volatility::Volatile } else { Volatility::Immutable };
+            let function =
+                FunctionName { schema: Some(row.function_schema.clone()), name: row.function.clone() };
+            if !self.overloads(&function).all(|function| function.plain) {
+                self.busy_operators.insert(row.name.clone());
+            }
+            if said.unwrap_or(own) == Volatility::Volatile {
                 self.operators.insert(row.name.clone(), function);
             }
         }
@@ -67,6 +83,7 @@ impl Catalog {
         for row in &rows.policies {
             policies.entry((&row.schema, &row.relation)).or_default().push(&row.expression);
         }
+        let families = Families::new(rows);
         let mut definitions = Vec::new();
         for row in &rows.relations {
             let mut obstacle = obstacle_of(row);
@@ -84,12 +101,17 @@ impl Catalog {
                 obstacle = Some(Obstacle::Unread(shown(row)));
                 let statements = texts.iter().map(|text| parsed(text)).collect();
                 let relation = Relation { schema: Some(row.schema.clone()), name: row.name.clone() };
-                definitions.push(Definition { relation, statements, followed: false });
+                let writable = row.kind == 'v' && !row.busy && !row.ruled;
+                let view = row.kind == 'v';
+                definitions.push(Definition { relation, statements, view, writable, followed: false });
             }
+            let (reads, writes) = families.touched(row);
             self.relations.entry(row.name.clone()).or_default().push(Known {
                 schema: row.schema.clone(),
                 obstacle,
                 suspect: false,
+                reads,
+                writes,
             });
         }
         definitions
@@ -104,14 +126,31 @@ impl Catalog {
                     None => Some(Obstacle::Unread(shown.clone())),
                 }
             } else {
-                let schema = Some(row.function_schema.clone());
-                self.function(&FunctionName { schema, name: row.function.clone() })
+                let name =
+                    FunctionName { schema: Some(row.function_schema.clone()), name: row.function.clone() };
+                self.function(&name)
             };
+            self.note_busy_type(row);
             if let Some(obstacle) = obstacle {
                 let through = Obstacle::Through(shown, Box::new(obstacle));
                 self.types.entry(row.name.clone()).or_default().push((row.schema.clone(), through));
             }
         }
+    }
+
+    /// A type whose values, or casts to it, run code that may touch relations.
+    fn note_busy_type(&mut self, row: &TypeRow) {
+        if row.function.is_empty() {
+            let checked = parsed(&condition(&row.expression));
+            if !checked.is_some_and(|statement| self.is_plain(&statement)) {
+                self.busy_types.insert(row.name.clone());
+            }
+            return;
+        }
+        let name = FunctionName { schema: Some(row.function_schema.clone()), name: row.function.clone() };
+        // An implicit cast shows in no statement.
+        let busy = !self.overloads(&name).all(|function| function.plain);
+        self.busy_casts |= busy;
     }
 
     /// A trigger's function runs when its relation is written.
@@ -195,6 +234,9 @@ fn parsed(text: &str) -> Option<Statement> {
 struct Definition {
     relation: Relation,
     statements: Vec<Option<Statement>>,
+    view: bool,
+    /// Writes to it go to what it reads, by PostgreSQL's own rules.
+    writable: bool,
     followed: bool,
 }
 
@@ -238,7 +280,14 @@ impl Followed<'_> {
     }
 
     fn settle(&mut self, at: usize) {
-        let Definition { relation, statements, .. } = &self.definitions[at];
+        let Definition { relation, statements, view, writable, .. } = &self.definitions[at];
+        let touched = match statements.as_slice() {
+            [Some(query)] if *view && self.catalog.is_plain(query) => {
+                let writes = if *writable { self.catalog.writes(&query.reads) } else { Touched::Unknown };
+                Some((self.catalog.reads(&query.reads), writes))
+            }
+            _ => None,
+        };
         let mut obstacle = None;
         let mut suspect = false;
         for statement in statements {
@@ -256,6 +305,9 @@ impl Followed<'_> {
         for known in self.catalog.relations.get_mut(&relation.name).into_iter().flatten() {
             if &*known.schema == schema {
                 (known.obstacle, known.suspect) = (obstacle.clone(), suspect);
+                if let Some((reads, writes)) = &touched {
+                    (known.reads, known.writes) = (reads.clone(), writes.clone());
+                }
             }
         }
     }

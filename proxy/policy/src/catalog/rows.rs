@@ -18,6 +18,8 @@ pub struct Rows {
     pub types: Vec<TypeRow>,
     /// Answers to `TRIGGERS`.
     pub triggers: Vec<TriggerRow>,
+    /// Answers to `FAMILIES`.
+    pub families: Vec<FamilyRow>,
 }
 
 /// One overload of a function.
@@ -52,6 +54,11 @@ pub struct RelationRow {
     pub not_replicated: bool,
     /// `relrowsecurity`.
     pub row_security: bool,
+    /// Has rules other than a view's own.
+    pub ruled: bool,
+    /// Writing it runs a user's code, or changes another relation: triggers, actions of foreign keys, users' functions
+    /// in expressions.
+    pub busy: bool,
     /// A view's query; empty for others.
     pub definition: Box<str>,
 }
@@ -67,7 +74,7 @@ pub struct PolicyRow {
     pub expression: Box<str>,
 }
 
-/// One operator whose function is volatile.
+/// One operator whose function is volatile or a user's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorRow {
     /// `oprname`.
@@ -76,6 +83,8 @@ pub struct OperatorRow {
     pub function_schema: Box<str>,
     /// The function.
     pub function: Box<str>,
+    /// Whether the function is volatile.
+    pub volatile: bool,
 }
 
 /// One function or check that values of a type, or casts to it, run.
@@ -104,6 +113,19 @@ pub struct TriggerRow {
     pub function_schema: Box<str>,
     /// The function.
     pub function: Box<str>,
+}
+
+/// A relation and one that it inherits from or is a partition of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FamilyRow {
+    /// The relation's schema.
+    pub schema: Box<str>,
+    /// The relation.
+    pub relation: Box<str>,
+    /// The parent's schema.
+    pub parent_schema: Box<str>,
+    /// The parent.
+    pub parent: Box<str>,
 }
 
 /// A row that does not have the columns that were asked for.
@@ -178,7 +200,9 @@ impl Rows {
                 builtin: row.flag(3)?,
                 not_replicated: row.flag(4)?,
                 row_security: row.flag(5)?,
-                definition: row.text(6)?,
+                ruled: row.flag(6)?,
+                busy: row.flag(7)?,
+                definition: row.text(8)?,
             }),
             Question::Policies => self.policies.push(PolicyRow {
                 schema: row.text(0)?,
@@ -189,6 +213,7 @@ impl Rows {
                 name: row.text(0)?,
                 function_schema: row.text(1)?,
                 function: row.text(2)?,
+                volatile: row.flag(3)?,
             }),
             Question::Types => self.types.push(TypeRow {
                 schema: row.text(0)?,
@@ -202,6 +227,12 @@ impl Rows {
                 relation: row.text(1)?,
                 function_schema: row.text(2)?,
                 function: row.text(3)?,
+            }),
+            Question::Families => self.families.push(FamilyRow {
+                schema: row.text(0)?,
+                relation: row.text(1)?,
+                parent_schema: row.text(2)?,
+                parent: row.text(3)?,
             }),
         }
         Ok(())

@@ -3,13 +3,13 @@
 use super::*;
 use crate::policy::Overrides;
 
-fn function(schema: &str, name: &str, volatility: Volatility, source: &str) -> FunctionRow {
+pub(crate) fn function(schema: &str, name: &str, volatility: Volatility, source: &str) -> FunctionRow {
     let builtin = schema == "pg_catalog";
     let (schema, name, source) = (schema.into(), name.into(), source.into());
     FunctionRow { schema, name, volatility, builtin, source, attribute: true }
 }
 
-fn relation(schema: &str, name: &str, kind: char, definition: &str) -> RelationRow {
+pub(crate) fn relation(schema: &str, name: &str, kind: char, definition: &str) -> RelationRow {
     RelationRow {
         schema: schema.into(),
         name: name.into(),
@@ -17,6 +17,8 @@ fn relation(schema: &str, name: &str, kind: char, definition: &str) -> RelationR
         builtin: schema == "pg_catalog",
         not_replicated: false,
         row_security: false,
+        ruled: false,
+        busy: false,
         definition: definition.into(),
     }
 }
@@ -78,6 +80,7 @@ pub(crate) fn rows() -> Rows {
         name: "<~>".into(),
         function_schema: "public".into(),
         function: "log_visit".into(),
+        volatile: true,
     }];
     let types = vec![TypeRow {
         schema: "public".into(),
@@ -86,7 +89,7 @@ pub(crate) fn rows() -> Rows {
         function: String::new().into(),
         expression: "random() > 0.5".into(),
     }];
-    Rows { functions, relations, policies, operators, types, triggers }
+    Rows { functions, relations, policies, operators, types, triggers, families: Vec::new() }
 }
 
 fn catalog() -> Catalog {
@@ -100,7 +103,7 @@ fn named(text: &str) -> FunctionName {
     }
 }
 
-fn table(text: &str) -> Relation {
+pub(crate) fn table(text: &str) -> Relation {
     let FunctionName { schema, name } = named(text);
     Relation { schema, name }
 }

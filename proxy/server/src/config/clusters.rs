@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use pointsman_policy::Consistency;
+
 use crate::transport::config::{ServerTls, TlsMode};
+use crate::upstream::choice::ReadTerms;
+use crate::upstream::condition::Patience;
 use crate::upstream::config::{ClusterConfig, Database, PoolConfig, Role, ServerConfig};
 
 use super::pool::read_pool;
@@ -13,8 +17,31 @@ use super::url::{ConnectionUrl, TLS_MODES, UrlTls, parse_url};
 use super::{file, value};
 
 /// The keys of one cluster that may stand at the top when there is only one.
-const SHORTHAND: [&str; 8] =
-    ["primary", "replicas", "databases", "server_tls", "pool", "health", "catalog_refresh", "lsn_interval"];
+const SHORTHAND: [&str; 13] = [
+    "primary",
+    "replicas",
+    "databases",
+    "server_tls",
+    "pool",
+    "health",
+    "consistency",
+    "max_lag",
+    "catch_up_wait",
+    "failover_wait",
+    "slow_start",
+    "catalog_refresh",
+    "lsn_interval",
+];
+
+/// The words for [`Consistency`].
+const LEVELS: &[(&str, Consistency)] = &[
+    ("strict", Consistency::Strict),
+    ("session", Consistency::Session),
+    ("eventual", Consistency::Eventual),
+];
+
+/// Answers in a row that a change of state may wait for.
+const ANSWERS_MAX: usize = 1000;
 
 /// All clusters, the default one last: those listed, or the one of the shorthand's top-level keys.
 pub(crate) fn read_clusters(top: &mut Section<'_>, problems: &mut Problems<'_>) -> Vec<ClusterConfig> {
@@ -96,11 +123,30 @@ fn read_cluster(
     if let Some(mut health) = section.section("health", problems) {
         health.set("interval", &mut cluster.health_interval, problems, value::duration);
         health.set("timeout", &mut cluster.health_timeout, problems, value::duration);
+        health.set("slow", &mut cluster.patience.slow, problems, value::duration);
+        health.set("failures", &mut cluster.patience.failures, problems, answers);
+        health.set("recoveries", &mut cluster.patience.recoveries, problems, answers);
         health.close(problems);
     }
+    section.set("consistency", &mut cluster.reads.consistency, problems, value::word(LEVELS));
+    section.set("max_lag", &mut cluster.reads.max_lag, problems, value::duration_or_off);
+    section.set("catch_up_wait", &mut cluster.reads.catch_up_wait, problems, none_if_off);
+    section.set("failover_wait", &mut cluster.failover_wait, problems, none_if_off);
+    section.set("slow_start", &mut cluster.slow_start, problems, none_if_off);
     section.set("catalog_refresh", &mut cluster.catalog_refresh, problems, value::duration);
     section.set("lsn_interval", &mut cluster.lsn_interval, problems, value::duration);
     Some(cluster)
+}
+
+/// A duration, or `off` for none at all.
+fn none_if_off(value: &Value) -> Result<Duration, String> {
+    value::duration_or_off(value).map(Option::unwrap_or_default)
+}
+
+/// A number of answers in a row.
+fn answers(value: &Value) -> Result<u32, String> {
+    let count = value::count(1, ANSWERS_MAX)(value)?;
+    u32::try_from(count).map_err(|error| error.to_string())
 }
 
 /// A cluster with every setting at its default. The first URL is the primary's.
@@ -141,6 +187,10 @@ pub(crate) fn new_cluster(
         pool: PoolConfig::default(),
         health_interval: Duration::from_secs(2),
         health_timeout: Duration::from_secs(2),
+        patience: Patience { slow: Duration::from_millis(500), failures: 2, recoveries: 2 },
+        failover_wait: Duration::from_secs(10),
+        slow_start: Duration::from_secs(10),
+        reads: ReadTerms::default(),
         catalog_refresh: Duration::from_secs(60),
         lsn_interval: Duration::from_millis(2),
     }

@@ -69,6 +69,11 @@ fn the_reference_tells_of_every_key_and_of_no_other() {
         "server_tls",
         "pool",
         "health",
+        "consistency",
+        "max_lag",
+        "catch_up_wait",
+        "failover_wait",
+        "slow_start",
         "catalog_refresh",
         "lsn_interval",
     ];
@@ -102,6 +107,11 @@ fn the_reference_names_the_defaults() {
         ("limits.prepared_statements_max", config.limits.prepared_statements_max.to_string()),
         ("clusters[].health.interval", format!("{:?}", config.clusters[0].health_interval)),
         ("clusters[].health.timeout", format!("{:?}", config.clusters[0].health_timeout)),
+        ("clusters[].health.slow", format!("{:?}", config.clusters[0].patience.slow)),
+        ("clusters[].health.failures", config.clusters[0].patience.failures.to_string()),
+        ("clusters[].health.recoveries", config.clusters[0].patience.recoveries.to_string()),
+        ("clusters[].failover_wait", format!("{:?}", config.clusters[0].failover_wait)),
+        ("clusters[].slow_start", format!("{:?}", config.clusters[0].slow_start)),
         ("clusters[].catalog_refresh", format!("{:?}", config.clusters[0].catalog_refresh)),
         ("clusters[].lsn_interval", format!("{:?}", config.clusters[0].lsn_interval)),
         ("clusters[].pool.size", pool.size.to_string()),
@@ -134,6 +144,8 @@ fn every_kind_of_mistake_has_its_place() {
     );
     assert_wrong(&format!("{URL}pool: {{size: many}}\n"), 2, 14, "from 1 to 262143, found `many`");
     assert_wrong(&format!("{URL}pool: {{size: 0}}\n"), 2, 14, "from 1 to 262143, found 0");
+    assert_wrong(&format!("{URL}consistency: strct\n"), 2, 14, "did you mean `strict`?");
+    assert_wrong(&format!("{URL}health: {{failures: 0}}\n"), 2, 20, "from 1 to 1000, found 0");
     assert_wrong(&format!("{URL}pool: [1]\n"), 2, 7, "expected keys with values, found a list");
     assert_wrong(&format!("{URL}pool: {{mode: sesion}}\n"), 2, 14, "did you mean `session`?");
     assert_wrong(&format!("{URL}pool: {{recycle: 5}}\n"), 2, 17, "did you mean `5s`?");

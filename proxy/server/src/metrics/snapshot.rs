@@ -8,6 +8,7 @@ use prometheus::proto::MetricFamily;
 
 use super::family::{Family, Shape, counter, descriptors, gauge};
 use crate::upstream::config::Role;
+use crate::upstream::server::State as ServerState;
 
 /// Who knows the state of pools, servers and clients. Asked from the admin's thread, a few times a minute.
 pub trait PoolSource: Send + Sync {
@@ -67,10 +68,12 @@ pub struct ServerSnapshot {
     pub server: String,
     /// Its role now; none while it has not said.
     pub role: Option<Role>,
-    /// Whether it answers.
-    pub up: bool,
+    /// How it does.
+    pub state: Option<ServerState>,
     /// WAL bytes that it has yet to replay, for a replica.
     pub lag_bytes: Option<u64>,
+    /// How long it has not replayed what the primary had, for a replica.
+    pub lag: Option<Duration>,
     /// Time that the last health question took.
     pub round_trip: Option<Duration>,
 }
@@ -116,7 +119,15 @@ const POOL_CLOSED: Shape = counter("pointsman_pool_closed_connections_total", "S
 const POOL_LOGIN_FAILURES: Shape =
     counter("pointsman_pool_login_failures_total", "Logins that the server refused or did not answer.");
 const SERVER_UP: Shape = gauge("pointsman_server_up", "1 if the server answers health questions, else 0.");
+const SERVER_STATE: Shape = gauge(
+    "pointsman_server_state",
+    "1 for the server's state: unknown, up, slow, down or fenced; 0 for the others.",
+);
 const SERVER_LAG: Shape = gauge("pointsman_server_lag_bytes", "WAL that the replica has yet to replay.");
+const SERVER_LAG_TIME: Shape = gauge(
+    "pointsman_server_lag_seconds",
+    "Age of the first WAL of the primary that the replica is not known to have replayed; 0 when it has all.",
+);
 const SERVER_ROUND_TRIP: Shape =
     gauge("pointsman_server_round_trip_seconds", "Time that the last health question took.");
 const CLIENTS: Shape =
@@ -146,10 +157,12 @@ const POOL_FAMILIES: [PoolFamily; 9] = [
     (&POOL_LOGIN_FAILURES, |pool| pool.login_failures as f64),
 ];
 
-const OTHER_SHAPES: [&Shape; 9] = [
+const OTHER_SHAPES: [&Shape; 11] = [
     &POOL_CONNECTIONS,
     &SERVER_UP,
+    &SERVER_STATE,
     &SERVER_LAG,
+    &SERVER_LAG_TIME,
     &SERVER_ROUND_TRIP,
     &CLIENTS,
     &CLIENTS_LIMIT,
@@ -209,21 +222,39 @@ fn pool_families(pools: &[PoolSnapshot]) -> Vec<MetricFamily> {
     std::iter::once(connections.done()).chain(others).collect()
 }
 
-fn server_families(servers: &[ServerSnapshot]) -> [MetricFamily; 3] {
-    let (mut up, mut lag, mut round_trip) =
-        (Family::new(&SERVER_UP), Family::new(&SERVER_LAG), Family::new(&SERVER_ROUND_TRIP));
+/// The states and their names.
+const STATES: [(ServerState, &str); 5] = [
+    (ServerState::Unknown, "unknown"),
+    (ServerState::Up, "up"),
+    (ServerState::Slow, "slow"),
+    (ServerState::Down, "down"),
+    (ServerState::Fenced, "fenced"),
+];
+
+fn server_families(servers: &[ServerSnapshot]) -> [MetricFamily; 5] {
+    let [mut up, mut state, mut lag, mut lag_time, mut round_trip] =
+        [&SERVER_UP, &SERVER_STATE, &SERVER_LAG, &SERVER_LAG_TIME, &SERVER_ROUND_TRIP].map(Family::new);
     for server in servers {
         let labels =
             [("cluster", server.cluster.as_str()), ("server", &server.server), ("role", role(server.role))];
-        up.add(&labels, f64::from(u8::from(server.up)));
+        let answers = matches!(server.state, Some(ServerState::Up | ServerState::Slow | ServerState::Fenced));
+        up.add(&labels, f64::from(u8::from(answers)));
+        for (known, name) in STATES {
+            let mut with_state = labels.to_vec();
+            with_state.push(("state", name));
+            state.add(&with_state, f64::from(u8::from(server.state == Some(known))));
+        }
         if let Some(bytes) = server.lag_bytes {
             lag.add(&labels, bytes as f64);
+        }
+        if let Some(time) = server.lag {
+            lag_time.add(&labels, time.as_secs_f64());
         }
         if let Some(time) = server.round_trip {
             round_trip.add(&labels, time.as_secs_f64());
         }
     }
-    [up.done(), lag.done(), round_trip.done()]
+    [up.done(), state.done(), lag.done(), lag_time.done(), round_trip.done()]
 }
 
 fn client_families(clients: &ClientSnapshot) -> [MetricFamily; 5] {

@@ -27,8 +27,9 @@ impl PoolSource for Fixed {
         vec![ServerSnapshot {
             cluster: "main".into(),
             server: "db:5432".into(),
-            up: true,
+            state: Some(crate::upstream::server::State::Up),
             lag_bytes: Some(7),
+            lag: Some(Duration::from_millis(1500)),
             round_trip: Some(Duration::from_micros(250)),
             ..ServerSnapshot::default()
         }]

@@ -240,8 +240,10 @@ impl Session {
         };
         let named = self.statements.note_of(bind.statement);
         self.owed.push(Ask::Bind, Deal::Forward, named);
-        if let Some((facts, verdict, configs)) = meaning {
-            self.bound(&bind, &facts, &verdict, &configs);
+        match meaning {
+            Some((facts, verdict, configs)) => self.bound(&bind, &facts, &verdict, &configs),
+            // The connection may know a statement of this name all the same.
+            None => self.mark_unknown(),
         }
         Ok(())
     }
@@ -249,7 +251,7 @@ impl Session {
     /// Notes what the execution of a portal will mean.
     fn bound(&mut self, bind: &Bind<'_>, facts: &Arc<Facts>, verdict: &Verdict, configs: &ConfigCalls) {
         if verdict.marks.has(Marks::WRITE) {
-            self.mark_dirty();
+            self.mark_written(&verdict.footprint);
         }
         self.note_marks(verdict.marks);
         if !self.flow.portals.is_empty() {

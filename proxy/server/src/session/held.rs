@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::owed::{Ask, Deal};
 
+use super::failover::{is_unreachable, no_primary};
 use super::notes::Note;
 use super::pins::{PROBE, Pins};
 use super::statements::global_name;
@@ -12,6 +13,7 @@ use super::{Session, message};
 use crate::fault::Fault;
 use crate::upstream::config::{PoolMode, Role};
 use crate::upstream::connection::Place;
+use crate::upstream::freshness::Writes;
 use crate::upstream::lease::Lease;
 use crate::upstream::ping;
 use crate::upstream::server::{Server, State};
@@ -26,8 +28,16 @@ pub(super) struct Held {
     pub lease: Lease,
     pub role: Role,
     pub server: Arc<Server>,
-    /// Something was sent that may write: the replies tell when it is visible.
-    pub dirty: bool,
+    /// What was sent that may write: the replies tell when it is visible.
+    pub writes: Writes,
+}
+
+/// Why no connection is held.
+#[derive(Debug)]
+pub(super) struct Unheld {
+    pub fault: Fault,
+    /// The server could not be reached, or is not what it was: another may serve, or this one later.
+    pub unreachable: bool,
 }
 
 impl Held {
@@ -76,35 +86,35 @@ impl Held {
 impl Session {
     /// Borrows a connection to this replica, or to the primary, and brings its settings to the client's.
     pub(super) async fn hold(&mut self, replica: Option<usize>) -> Result<(), Fault> {
-        let (index, role) = match replica {
-            Some(index) => (index, Role::Replica),
-            None => (self.shared.cluster.primary().ok_or_else(no_primary)?, Role::Primary),
-        };
         let servers = self.shared.cluster.servers();
-        let server = servers.get(index).ok_or_else(no_primary)?;
-        match self.borrow_from(server, role).await {
-            Err(fault) if role == Role::Replica && fault.sqlstate != "53300" => {
-                self.shared.cluster.suspect_server(index);
+        let Some(server) = replica.and_then(|index| servers.get(index)) else {
+            return self.hold_primary().await;
+        };
+        match self.borrow_from(server, Role::Replica).await {
+            Err(unheld) if unheld.fault.sqlstate != "53300" => {
+                self.shared.cluster.suspect_server(server.index);
                 self.shared.counters.retried();
-                let primary = self.shared.cluster.primary().and_then(|index| servers.get(index));
-                self.borrow_from(primary.ok_or_else(no_primary)?, Role::Primary).await
+                self.hold_primary().await
             }
-            outcome => outcome,
+            outcome => outcome.map_err(|unheld| unheld.fault),
         }
     }
 
-    async fn borrow_from(&mut self, server: &Arc<Server>, role: Role) -> Result<(), Fault> {
+    pub(super) async fn borrow_from(&mut self, server: &Arc<Server>, role: Role) -> Result<(), Unheld> {
         let mut tries = CONNECTION_TRIES;
         loop {
             tries -= 1;
-            self.check_out(server, role).await?;
+            if let Err(fault) = self.check_out(server, role).await {
+                let unreachable = is_unreachable(&fault);
+                return Err(Unheld { fault, unreachable });
+            }
             match self.confirm_settings().await {
                 Ok(()) => return Ok(()),
                 Err(fault) => {
                     // What the last client left may be what cannot be undone: that is not this client's fault.
                     self.drop_held();
                     if tries == 0 {
-                        return Err(fault);
+                        return Err(Unheld { fault, unreachable: false });
                     }
                 }
             }
@@ -115,7 +125,11 @@ impl Session {
         let pool = self.shared.account.pool(server).ok_or_else(no_primary)?;
         let mut lease = match pool.try_checkout() {
             Some(lease) => lease,
-            None => pool.checkout().await?,
+            None if role == Role::Replica => pool.checkout().await?,
+            None => tokio::select! {
+                lease = pool.checkout() => lease?,
+                () = self.shared.cluster.primary_is_not(server.index) => return Err(no_primary()),
+            },
         };
         let connection = lease.connection();
         self.cancel.point_at(Some(&connection.cancel));
@@ -125,7 +139,7 @@ impl Session {
             connection.unread.consume(connection.unread.len());
             connection.unread.release();
         }
-        self.held = Some(Held { lease, role, server: Arc::clone(server), dirty: false });
+        self.held = Some(Held { lease, role, server: Arc::clone(server), writes: Writes::Nothing });
         Ok(())
     }
 
@@ -276,8 +290,4 @@ impl Session {
             held.lease.release();
         });
     }
-}
-
-fn no_primary() -> Fault {
-    Fault::upstream("08006", "no server is the primary now").hint("Try again: a failover may be in progress.")
 }

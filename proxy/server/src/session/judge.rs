@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use pointsman_policy::catalog::{Catalog, Obstacle};
-use pointsman_policy::{Access, Class, Reason, classify};
+use pointsman_policy::{Access, Class, Footprint, Reason, classify, footprint};
 use pointsman_sql::{Analyzer, Facts, Kind, LexRules, NotReadOnly, SessionState, Statement};
 
 use super::configs::ConfigCalls;
@@ -49,6 +49,8 @@ impl Marks {
 pub struct Verdict {
     /// Where it may go.
     pub class: Class,
+    /// What it reads and writes.
+    pub footprint: Footprint,
     /// Its properties.
     pub marks: Marks,
     /// For the metrics.
@@ -71,7 +73,7 @@ impl Verdict {
                 mark_state(&mut marks, state);
             }
         }
-        Self { class, marks, kind: kind(facts) }
+        Self { class, footprint: footprint(facts, catalog), marks, kind: kind(facts) }
     }
 
     /// Whether it was judged under this catalog.

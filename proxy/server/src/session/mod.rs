@@ -5,6 +5,8 @@ pub mod cancel;
 mod configs;
 mod control;
 mod extended;
+mod failover;
+mod fresh;
 mod held;
 mod io;
 pub mod judge;
@@ -84,6 +86,8 @@ pub struct Session {
     held: Option<Held>,
     status: TransactionStatus,
     wants: Wants,
+    /// Number of its own last write.
+    token: u64,
     statements: Statements,
     pins: Pins,
     /// What the client was told of the parameters that servers report.
@@ -156,6 +160,7 @@ impl Session {
             held: None,
             status: TransactionStatus::Idle,
             wants: Wants::new(base),
+            token: 0,
             statements: Statements::default(),
             pins,
             told,

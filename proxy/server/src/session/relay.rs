@@ -58,22 +58,6 @@ impl Session {
         }
     }
 
-    /// Anything that was written is visible before the client hears of it: replicas must follow first.
-    fn note_visible(&mut self) {
-        let Some(held) = &mut self.held else { return };
-        if !held.dirty {
-            return;
-        }
-        let database = &self.shared.account.database;
-        database.freshness.note_write();
-        if self.owed.is_empty() && self.status == TransactionStatus::Idle {
-            held.dirty = false;
-            if std::mem::take(&mut self.flow.definitions_changed) {
-                database.catalog_changed();
-            }
-        }
-    }
-
     /// Passes on, or drops, what has come of the message under way.
     fn relay_rest(&mut self) {
         let count = self.flow.relaying.min(self.io.unscanned().len());

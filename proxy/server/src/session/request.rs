@@ -6,7 +6,7 @@
 //! 4. perform: borrow a connection of that role (`held`), translate names (`extended`, `names`), send;
 //! 5. relay the replies (`relay`), settle what they mean (`settle`), give the connection back (`held`).
 
-use pointsman_policy::{Access, Plan, Replicas, Role, SessionView, plan};
+use pointsman_policy::{Access, Plan, Replicas, SessionView, plan};
 use pointsman_sql::Facts;
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::error::WireError;
@@ -78,23 +78,15 @@ impl Session {
         }
     }
 
-    /// Where a request goes, by which rule, and the replica that would serve it.
-    fn plan(&self, facts: &Facts, verdict: &Verdict) -> (Plan, Option<usize>) {
-        let cluster = &self.shared.cluster;
-        let replica = match verdict.class.access {
-            // With a catalog out of date nothing is provably read-only.
-            Access::Read | Access::Session if self.shared.account.database.is_catalog_current() => {
-                cluster.pick_replica(&self.shared.account.database, self.flow.retry.avoid())
-            }
-            _ => None,
-        };
+    /// Where a request goes, and by which rule; `fresh` says whether there is a server besides the primary for it.
+    pub(super) fn plan(&self, facts: &Facts, verdict: &Verdict, fresh: bool) -> Plan {
         let view = SessionView {
             held: pointsman_policy::Held::Nothing,
             serializable: self.wants.client().says("default_transaction_isolation", "serializable"),
             read_only: self.wants.client().says("default_transaction_read_only", "on"),
-            replicas: if replica.is_some() { Replicas::Fresh } else { Replicas::Behind },
+            replicas: if fresh { Replicas::Fresh } else { Replicas::Behind },
         };
-        (plan(facts, &verdict.class, &view), replica)
+        plan(facts, &verdict.class, &view)
     }
 
     /// Has a connection that may serve the request (`None`: only the primary may). `Ok(false)` means: not before the
@@ -108,16 +100,19 @@ impl Session {
                 self.flow.stalled = true;
                 return Ok(false);
             }
-            self.await_coverage().await?;
+            if let Err(fault) = self.await_coverage(request.map(|(_, verdict)| verdict)).await {
+                // The transaction is over: what follows must not run in it.
+                self.drop_held();
+                self.wants.rollback();
+                self.flow.portals.clear();
+                return Err(fault);
+            }
         } else {
-            let (role, replica) = match request {
-                Some((facts, verdict)) => {
-                    let (plan, replica) = self.plan(facts, verdict);
-                    (plan.role(), replica)
-                }
-                None => (Role::Primary, None),
+            let reader = match request {
+                Some((facts, verdict)) => self.reader(facts, verdict).await,
+                None => None,
             };
-            self.hold(replica.filter(|_| role == Role::Replica)).await?;
+            self.hold(reader).await?;
         }
         self.catch_up();
         Ok(true)
@@ -147,30 +142,6 @@ impl Session {
     /// Whether the connection held leads to a replica.
     pub(super) fn is_on_replica(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.role == config::Role::Replica)
-    }
-
-    /// In a transaction on a replica, each statement waits until the replica holds every acknowledged write.
-    async fn await_coverage(&mut self) -> Result<(), Fault> {
-        let Some(held) = self.held.as_ref().filter(|held| held.role == config::Role::Replica) else {
-            return Ok(());
-        };
-        if !self.owed.is_empty() {
-            return Ok(());
-        }
-        let freshness = &self.shared.account.database.freshness;
-        let limit = self.shared.cluster.config().health_timeout;
-        let since = std::time::Instant::now();
-        while !freshness.is_covered_by(held.server.index) {
-            if since.elapsed() > limit {
-                return Err(Fault::pointsman(
-                    "40001",
-                    format!("the replica did not catch up within {limit:?}"),
-                )
-                .hint("Try the transaction again."));
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-        Ok(())
     }
 
     /// Counts a statement.
@@ -203,15 +174,8 @@ impl Session {
         }
         self.send_frame(header.frame_len());
         self.owed.push(Ask::FunctionCall, Deal::Forward, None);
-        self.mark_dirty();
+        self.mark_unknown();
         Ok(Taken::Done)
-    }
-
-    /// Something was sent that may write.
-    pub(super) fn mark_dirty(&mut self) {
-        if let Some(held) = &mut self.held {
-            held.dirty = true;
-        }
     }
 
     /// Moves the next `length` bytes of the client to the server.

@@ -100,15 +100,9 @@ impl Session {
     /// The server connection failed. The client hears of it unless nothing was asked, or can be asked elsewhere.
     pub(super) fn server_gone(&mut self, error: &std::io::Error) -> Result<Option<End>, Fault> {
         let Some(held) = &self.held else { return Ok(None) };
-        let (index, role, dirty) = (held.server.index, held.role, held.dirty);
-        if dirty {
-            // Whether it was committed is not known: replicas must prove that they have it if so.
-            self.shared.account.database.freshness.note_write();
-        }
-        let address = held.server.config.address.to_string();
-        if role == Role::Replica {
-            self.shared.cluster.suspect_server(index);
-        }
+        let (index, address) = (held.server.index, held.server.config.address.to_string());
+        self.note_lost();
+        self.shared.cluster.suspect_server(index);
         if self.can_retry() {
             let abandoned = self.owed.abandon();
             self.undo(abandoned);

@@ -45,7 +45,7 @@ impl Session {
         self.count(verdict.kind);
         self.note_retry(verdict.marks.has(Marks::READ), frame_len);
         if verdict.marks.has(Marks::WRITE) {
-            self.mark_dirty();
+            self.mark_written(&verdict.footprint);
         }
         match named {
             Some(sql) => {

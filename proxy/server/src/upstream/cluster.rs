@@ -2,15 +2,18 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::account::Account;
+use super::choice::ReadTerms;
 use super::config::{ClusterConfig, Role};
 use super::database::Database;
 use super::election::{Claim, elect};
+use super::lag::History;
 use super::server::{Server, State};
 
 /// Servers that a cluster can have had since start, removed ones included.
@@ -29,7 +32,13 @@ pub struct Cluster {
     databases: Mutex<HashMap<String, Arc<Database>>>,
     /// Locked at login and by background tasks only.
     accounts: Mutex<HashMap<(String, String), Arc<Account>>>,
+    /// Where the primary was when.
+    history: History,
     suspected: Notify,
+    /// Wakes those who wait for a primary: after each round of health questions, and when the primary has changed.
+    rounds: Notify,
+    /// Clients that wait for a primary.
+    waiting: AtomicUsize,
     positions_asked: Arc<Notify>,
     catalogs_asked: Arc<Notify>,
     retired: AtomicBool,
@@ -52,7 +61,10 @@ impl Cluster {
             newest_timeline: AtomicU32::new(0),
             databases: Mutex::default(),
             accounts: Mutex::default(),
+            history: History::default(),
             suspected: Notify::new(),
+            rounds: Notify::new(),
+            waiting: AtomicUsize::new(0),
             positions_asked: Arc::default(),
             catalogs_asked: Arc::default(),
             retired: AtomicBool::new(false),
@@ -129,28 +141,41 @@ impl Cluster {
         servers.iter().filter(|server| server.is_readable_replica()).map(|server| server.index).collect()
     }
 
-    /// The better of two random replicas that hold every acknowledged write of `database`, by requests outstanding.
-    pub fn pick_replica(&self, database: &Database, avoid: Option<usize>) -> Option<usize> {
-        let servers = self.servers.load();
-        let fits = |server: &&Arc<Server>| {
-            server.is_readable_replica()
-                && Some(server.index) != avoid
-                && database.freshness.is_covered_by(server.index)
-        };
-        let count = servers.iter().filter(fits).count();
-        if count <= 1 {
-            return servers.iter().find(fits).map(|server| server.index);
+    /// How reads are served where no rule says otherwise.
+    pub fn read_terms(&self) -> ReadTerms {
+        self.config.load().reads
+    }
+
+    pub(super) fn slow_start(&self) -> Duration {
+        self.config.load().slow_start
+    }
+
+    pub(super) fn server_list(&self) -> arc_swap::Guard<Arc<Vec<Arc<Server>>>> {
+        self.servers.load()
+    }
+
+    /// The primary was at `lsn` when it was asked at `at`: what replicas have not replayed of it, they lag behind.
+    pub(super) fn primary_at(&self, at: Instant, lsn: u64) {
+        self.history.add(at, lsn);
+        for server in self.servers.load().iter() {
+            server.set_behind_since(self.history.behind_since(server.position()));
         }
-        let one = rand::random_range(0..count);
-        let other = (one + rand::random_range(1..count)) % count;
-        let pick = |place: usize| servers.iter().filter(fits).nth(place);
-        // A replica may have stopped fitting between the count and the pick.
-        let candidates = [pick(one), pick(other)];
-        candidates
-            .into_iter()
-            .flatten()
-            .min_by_key(|server| server.outstanding.load(Ordering::Relaxed))
-            .map(|server| server.index)
+    }
+
+    /// A replica has replayed up to `lsn`.
+    pub(super) fn replica_at(&self, server: &Server, lsn: u64) {
+        server.set_position(lsn);
+        server.set_behind_since(self.history.behind_since(lsn));
+    }
+
+    /// WAL that a replica has not replayed, in bytes.
+    pub fn lag_bytes(&self, server: &Server) -> Option<u64> {
+        self.history.newest().map(|newest| newest.saturating_sub(server.position()))
+    }
+
+    /// The newest timeline that a primary was on.
+    pub fn newest_timeline(&self) -> u32 {
+        self.newest_timeline.load(Ordering::Acquire)
     }
 
     /// Takes the claims of one round of health questions.
@@ -170,15 +195,17 @@ impl Cluster {
         let before = self.primary();
         match election.primary {
             Some(index) => {
-                if let Some(server) = servers.get(index) {
-                    server.set_state(State::Primary);
+                if let Some(server) = servers.get(index).filter(|server| server.state() == State::Fenced) {
+                    server.set_state(State::Up);
                 }
                 self.primary.store(index, Ordering::Release);
             }
             // Nobody claims it: the last one known stays, unless it is known to be something else now.
             None => {
                 let demoted = before.and_then(|index| servers.get(index)).is_some_and(|server| {
-                    server.is_removed() || matches!(server.state(), State::Fenced | State::Replica)
+                    server.is_removed()
+                        || server.state() == State::Fenced
+                        || server.said() == Some(Role::Replica)
                 });
                 if demoted {
                     self.primary.store(NONE, Ordering::Release);
@@ -189,15 +216,17 @@ impl Cluster {
             tracing::warn!(cluster = self.config.load().name, ?before, now = ?self.primary(), "the primary has changed");
             self.primary_changed();
         }
+        self.rounds.notify_waiters();
     }
 
     /// Positions of another timeline prove nothing: every replica starts anew.
     fn primary_changed(&self) {
+        self.history.clear();
         for server in self.servers.load().iter() {
             self.forget_coverage(server.index);
         }
         for database in self.databases() {
-            database.freshness.note_write();
+            database.freshness.note_all();
             database.catalog_changed();
         }
     }
@@ -206,6 +235,8 @@ impl Cluster {
     pub fn forget_coverage(&self, index: usize) {
         for database in self.databases() {
             database.freshness.forget(index);
+            // Who waits for it may have to go elsewhere.
+            database.freshness.wake();
         }
         self.positions_asked.notify_one();
     }
@@ -213,7 +244,7 @@ impl Cluster {
     /// A session could not reach server `index`: a replica gets no more reads until it answers a health question.
     pub fn suspect_server(&self, index: usize) {
         if let Some(server) = self.servers.load().get(index)
-            && server.state() == State::Replica
+            && server.is_readable_replica()
         {
             tracing::warn!(server = %server.config.address, "replica lost: reads go elsewhere");
             server.set_state(State::Down);
@@ -222,8 +253,44 @@ impl Cluster {
         self.suspect();
     }
 
-    fn suspect(&self) {
+    /// Server `index` answers again, or is the primary now: pauses after failed logins end.
+    pub(super) fn lift_pauses(&self, index: usize) {
+        for account in self.accounts() {
+            account.pools().filter(|pool| pool.server.index == index).for_each(|pool| pool.lift_pause());
+        }
+    }
+
+    /// Something is wrong: the servers are asked at once.
+    pub fn suspect(&self) {
         self.suspected.notify_one();
+    }
+
+    /// Becomes ready after the next round of health questions.
+    pub fn next_round(&self) -> tokio::sync::futures::Notified<'_> {
+        self.rounds.notified()
+    }
+
+    /// Becomes ready when another server than `index` is the primary, or none.
+    pub async fn primary_is_not(&self, index: usize) {
+        loop {
+            let round = self.next_round();
+            if self.primary() != Some(index) {
+                return;
+            }
+            round.await;
+        }
+    }
+
+    /// A place among those who wait for a primary; `None` if as many wait already as may wait for a pool.
+    pub fn wait_for_primary(&self) -> Option<Waiting<'_>> {
+        let before = self.waiting.fetch_add(1, Ordering::AcqRel);
+        let place = Waiting(&self.waiting);
+        (before < self.config.load().pool.waiters_max).then_some(place)
+    }
+
+    /// Clients that wait for a primary.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// Waits until a health question is due out of turn.
@@ -277,5 +344,15 @@ impl Cluster {
     /// All databases.
     pub fn databases(&self) -> Vec<Arc<Database>> {
         self.databases.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+/// A client's place among those who wait for a primary.
+#[derive(Debug)]
+pub struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

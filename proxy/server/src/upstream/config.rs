@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::choice::ReadTerms;
+use super::condition::Patience;
 use crate::transport::config::ServerTls;
 
 /// Where a server listens.
@@ -143,6 +145,14 @@ pub struct ClusterConfig {
     pub health_interval: Duration,
     /// How long a health question may take.
     pub health_timeout: Duration,
+    /// When answers to health questions change a server's state.
+    pub patience: Patience,
+    /// How long a statement that was not sent yet waits for a primary.
+    pub failover_wait: Duration,
+    /// How long a replica that has come back takes to get its whole share of reads.
+    pub slow_start: Duration,
+    /// How reads are served where no rule says otherwise.
+    pub reads: ReadTerms,
     /// How often the catalog (volatility of functions, views) is read again.
     pub catalog_refresh: Duration,
     /// Pause between two questions for LSNs while writes are pending.

@@ -11,7 +11,7 @@ use pointsman_wire::md5;
 use pointsman_wire::scram::{ClientBinding, ClientExchange, ClientSecret};
 use pointsman_wire::startup::{ProtocolVersion, Startup};
 
-use super::config::{Address, PoolConfig, ServerConfig};
+use super::config::{Address, PoolConfig, Role, ServerConfig};
 use super::connection::{CancelTarget, Connection};
 use super::credentials::Credentials;
 use super::server::Server;
@@ -71,6 +71,12 @@ pub async fn connect(server: &Arc<Server>, login: &Login, pool: &PoolConfig) -> 
     let generation = server.generation();
     let logged_in = within(pool.connect_timeout, &server.config, log_in(&server.config, login)).await?;
     let LoggedIn { framed, key, reported } = logged_in;
+    if server.said() == Some(Role::Primary) && is_standby(&reported) {
+        return Err(Fault::upstream(
+            "25006",
+            format!("server {} is no longer the primary", server.config.address),
+        ));
+    }
     let target = CancelTarget::new(
         server.config.address.clone(),
         server.config.tls.clone(),
@@ -82,6 +88,11 @@ pub async fn connect(server: &Arc<Server>, login: &Login, pool: &PoolConfig) -> 
     connection.reported = reported;
     connection.unread.extend(&framed.inbox);
     Ok(connection)
+}
+
+/// Whether a server said at login that it is a standby (from version 14 on).
+fn is_standby(reported: &[(Bytes, Bytes)]) -> bool {
+    reported.iter().any(|(name, value)| &name[..] == b"in_hot_standby" && &value[..] == b"on")
 }
 
 async fn within<T>(

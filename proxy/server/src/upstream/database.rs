@@ -119,10 +119,17 @@ impl Database {
     }
 
     /// The catalog was read. If definitions changed meanwhile, what was read is dropped.
-    pub(super) fn set_catalog(&self, catalog: Catalog) {
+    pub(super) fn set_catalog(&self, mut catalog: Catalog) {
         if !self.stale.load(Ordering::Acquire) {
+            catalog.follow(&self.catalog.load());
+            let families = catalog.families();
+            if families != self.catalog.load().families() {
+                // No read is planned by the new families before writes noted under the old ones count for all.
+                self.changed.store(true, Ordering::SeqCst);
+            }
             self.catalog.store(Arc::new(catalog));
-            self.changed.store(false, Ordering::Release);
+            self.freshness.set_families(families);
+            self.changed.store(self.stale.load(Ordering::SeqCst), Ordering::SeqCst);
             self.failing.store(false, Ordering::Release);
             self.read.notify_waiters();
         }

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
-use super::config::Address;
+use super::condition::{Condition, Patience};
+use super::config::{Address, Role};
 use super::election::Claim;
 use super::own::{self, Own};
 use super::server::{Server, State};
@@ -20,14 +21,14 @@ struct Watched {
     server: Arc<Server>,
     own: Option<Own>,
     addresses: Vec<SocketAddr>,
-    /// Health questions in a row that failed.
-    failures: u32,
+    /// Its answers so far.
+    condition: Condition,
     /// The last failure logged, so that the log tells of changes only.
     logged: Option<String>,
 }
 
-/// Failed questions in a row after which a server counts as down.
-const FAILURES_UNTIL_DOWN: u32 = 2;
+/// Between two rounds out of turn.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
 
 /// Watches until the cluster is retired.
 pub async fn watch(cluster: Arc<Cluster>) {
@@ -45,7 +46,7 @@ pub async fn watch(cluster: Arc<Cluster>) {
         let interval = cluster.config().health_interval;
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
-            () = cluster.suspected() => {}
+            () = cluster.suspected() => tokio::time::sleep(PAUSE_MIN.min(interval)).await,
         }
     }
 }
@@ -73,7 +74,7 @@ async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> 
 
 impl Watched {
     fn new(server: Arc<Server>) -> Self {
-        Self { server, own: None, addresses: Vec::new(), failures: 0, logged: None }
+        Self { server, own: None, addresses: Vec::new(), condition: Condition::default(), logged: None }
     }
 
     /// One question; returns the server's claim to be the primary, if it makes one.
@@ -85,11 +86,7 @@ impl Watched {
         self.resolve().await;
         let asked = Instant::now();
         match self.ask(cluster).await {
-            Ok(answer) => {
-                self.server.set_round_trip(asked.elapsed());
-                self.server.set_position(answer.position);
-                self.answered(cluster, &answer)
-            }
+            Ok(answer) => self.answered(cluster, &answer, asked),
             Err(fault) => {
                 self.own = None;
                 self.failed(cluster, &fault);
@@ -121,36 +118,68 @@ impl Watched {
         Ok(answer)
     }
 
-    fn answered(&mut self, cluster: &Cluster, answer: &Answer) -> Option<Claim> {
-        self.failures = 0;
+    fn answered(&mut self, cluster: &Cluster, answer: &Answer, asked: Instant) -> Option<Claim> {
+        let server = &self.server;
+        let round_trip = asked.elapsed();
+        server.set_round_trip(round_trip);
         if self.logged.take().is_some() {
-            tracing::info!(server = %self.server.config.address, "server answers again");
+            tracing::info!(server = %server.config.address, "server answers again");
+            cluster.lift_pauses(server.index);
         }
+        let now = server.state();
+        let role = if answer.in_recovery { Role::Replica } else { Role::Primary };
+        let before = server.set_said(role);
+        // Only a claim to be the primary is fenced.
+        let now = if answer.in_recovery && now == State::Fenced { State::Up } else { now };
+        let next = self.condition.answered(now, round_trip, &cluster.config().patience);
+        self.enter(cluster, next);
         if answer.in_recovery {
-            if self.server.set_state(State::Replica) != State::Replica {
+            if before != Some(Role::Replica) {
                 cluster.forget_coverage(self.server.index);
             }
+            cluster.replica_at(&self.server, answer.position);
             return None;
+        }
+        self.server.set_position(answer.position);
+        if cluster.primary() == Some(self.server.index) {
+            cluster.primary_at(asked, answer.position);
         }
         let timeline = answer.wal_file.as_deref().and_then(timeline_of).unwrap_or(0);
         self.server.set_timeline(timeline);
         Some(Claim { server: self.server.index, timeline })
     }
 
+    /// Notes the state that follows, and tells of a change.
+    fn enter(&self, cluster: &Cluster, next: State) {
+        let before = self.server.set_state(next);
+        if before == next {
+            return;
+        }
+        let server = &self.server.config.address;
+        match (before, next) {
+            (State::Unknown, _) => tracing::info!(%server, state = ?next, "server reached"),
+            _ => tracing::warn!(%server, ?before, now = ?next, "a server's state has changed"),
+        }
+        if matches!((before, next), (State::Up, State::Slow) | (State::Slow, State::Up)) {
+            return;
+        }
+        cluster.forget_coverage(self.server.index);
+    }
+
     fn failed(&mut self, cluster: &Cluster, fault: &Fault) {
-        self.failures += 1;
         let text = fault.to_string();
         if self.logged.as_ref() != Some(&text) {
             tracing::warn!(server = %self.server.config.address, %fault, "server does not answer its health question");
             self.logged = Some(text);
         }
-        // A replica is left at once; a primary is given a second question, so that one lost packet moves nothing.
-        let patience = if self.server.state() == State::Primary { FAILURES_UNTIL_DOWN } else { 1 };
-        // A server that was never reached keeps the role that the configuration expects of it.
-        if self.failures >= patience && self.server.state() != State::Unknown {
-            self.server.set_state(State::Down);
-            cluster.forget_coverage(self.server.index);
-        }
+        let configured = cluster.config().patience;
+        // A replica is left at once; a primary is asked again, so that one lost packet moves nothing.
+        let patience = match self.server.said() {
+            Some(Role::Primary) => configured,
+            _ => Patience { failures: 1, ..configured },
+        };
+        let next = self.condition.failed(self.server.state(), &patience);
+        self.enter(cluster, next);
     }
 
     /// Looks the name up again; connections to addresses that it has left are drained.

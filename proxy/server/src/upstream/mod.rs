@@ -2,7 +2,9 @@
 
 pub mod account;
 pub mod catalogs;
+pub mod choice;
 pub mod cluster;
+pub mod condition;
 pub mod config;
 pub mod connect;
 pub mod connection;
@@ -11,6 +13,7 @@ pub mod database;
 pub mod election;
 pub mod freshness;
 pub mod health;
+pub mod lag;
 pub mod lease;
 pub mod own;
 pub mod ping;
@@ -18,4 +21,5 @@ pub mod pool;
 pub mod positions;
 pub mod server;
 pub mod settings;
+pub mod targets;
 pub mod verifiers;

@@ -126,6 +126,11 @@ impl Pool {
         }
     }
 
+    /// Its server answers again: whoever comes next tries it at once.
+    pub fn lift_pause(&self) {
+        self.inner().failing = None;
+    }
+
     /// Closes what is idle, and what comes back from now on.
     pub fn retire(&self) {
         self.inner().retired = true;

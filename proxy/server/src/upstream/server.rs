@@ -1,24 +1,44 @@
-//! One PostgreSQL server as it is known to be now: its role, whether it answers, how busy it is.
+//! One PostgreSQL server as it is known to be now: its role, whether it answers, how far behind and how busy it is.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::config::{Role, ServerConfig};
 
-/// What is known of a server.
+/// How a server does, whatever its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
-    /// Not asked yet.
+    /// Not reached yet.
     Unknown = 0,
-    /// Answers, and is not in recovery.
-    Primary = 1,
-    /// Answers, and is in recovery.
-    Replica = 2,
+    /// Answers.
+    Up = 1,
+    /// Answers, but late: it gets reads only where no other fits.
+    Slow = 2,
     /// Does not answer.
     Down = 3,
     /// Says that it is a primary, and so does another on the same or a newer timeline: gets nothing.
     Fenced = 4,
+}
+
+/// A moment as microseconds after the server was made, and 0 for none.
+#[derive(Debug, Default)]
+struct Moment(AtomicU64);
+
+impl Moment {
+    fn set(&self, from: Instant, at: Option<Instant>) {
+        let micros = |at: Instant| {
+            u64::try_from(at.saturating_duration_since(from).as_micros()).unwrap_or(u64::MAX).max(1)
+        };
+        self.0.store(at.map_or(0, micros), Ordering::Release);
+    }
+
+    fn get(&self, from: Instant) -> Option<Instant> {
+        match self.0.load(Ordering::Acquire) {
+            0 => None,
+            micros => Some(from + Duration::from_micros(micros)),
+        }
+    }
 }
 
 /// A server. Shared by its pools, its health task and the plans made for it.
@@ -28,8 +48,11 @@ pub struct Server {
     pub config: ServerConfig,
     /// Its place in the cluster's list.
     pub index: usize,
+    made: Instant,
     state: AtomicU8,
-    /// Of the primary's claim; 0 when unknown.
+    /// What it last said that it is: 0 nothing, 1 primary, 2 replica.
+    role: AtomicU8,
+    /// Of its claim to be the primary, or of the WAL that it replays; 0 when unknown.
     timeline: AtomicU32,
     /// Counts up when the name resolves to other addresses: older connections are not used again.
     generation: AtomicU64,
@@ -38,7 +61,11 @@ pub struct Server {
     /// Of the last health question, in microseconds.
     round_trip: AtomicU64,
     /// Replay position last heard, as a 64-bit LSN.
-    replayed: AtomicU64,
+    position: AtomicU64,
+    /// Since when it has not replayed what the primary had.
+    behind_since: Moment,
+    /// When it answered again after it was down.
+    back_since: Moment,
     /// No longer configured.
     removed: AtomicBool,
 }
@@ -49,37 +76,71 @@ impl Server {
         Self {
             config,
             index,
+            made: Instant::now(),
             state: AtomicU8::new(State::Unknown as u8),
+            role: AtomicU8::new(0),
             timeline: AtomicU32::new(0),
             generation: AtomicU64::new(0),
             outstanding: AtomicUsize::new(0),
             round_trip: AtomicU64::new(0),
-            replayed: AtomicU64::new(0),
+            position: AtomicU64::new(0),
+            behind_since: Moment::default(),
+            back_since: Moment::default(),
             removed: AtomicBool::new(false),
         }
     }
 
-    /// What is known of it.
+    /// How it does.
     pub fn state(&self) -> State {
         match self.state.load(Ordering::Acquire) {
-            1 => State::Primary,
-            2 => State::Replica,
+            1 => State::Up,
+            2 => State::Slow,
             3 => State::Down,
             4 => State::Fenced,
             _ => State::Unknown,
         }
     }
 
-    /// Notes what is known of it; returns what was known before.
+    /// Notes how it does; returns how it did before.
     pub fn set_state(&self, state: State) -> State {
         let before = self.state();
+        if before == State::Down && matches!(state, State::Up | State::Slow) {
+            self.back_since.set(self.made, Some(Instant::now()));
+        }
         self.state.store(state as u8, Ordering::Release);
         before
     }
 
+    /// What it last said that it is.
+    pub fn said(&self) -> Option<Role> {
+        match self.role.load(Ordering::Acquire) {
+            1 => Some(Role::Primary),
+            2 => Some(Role::Replica),
+            _ => None,
+        }
+    }
+
+    /// Notes what it says that it is; returns what it said before.
+    pub fn set_said(&self, role: Role) -> Option<Role> {
+        let before = self.said();
+        let number = match role {
+            Role::Primary => 1,
+            Role::Replica => 2,
+        };
+        self.role.store(number, Ordering::Release);
+        before
+    }
+
+    /// The role to show for it.
+    pub fn role(&self) -> Role {
+        self.said().unwrap_or(self.config.expected)
+    }
+
     /// Whether reads may be sent to it as a replica.
     pub fn is_readable_replica(&self) -> bool {
-        self.state() == State::Replica && !self.is_removed()
+        matches!(self.state(), State::Up | State::Slow)
+            && self.said() == Some(Role::Replica)
+            && !self.is_removed()
     }
 
     /// Whether it is no longer configured.
@@ -92,7 +153,7 @@ impl Server {
         self.removed.store(removed, Ordering::Release);
     }
 
-    /// Timeline of its claim to be the primary.
+    /// Timeline of its claim to be the primary, or of what it replays.
     pub fn timeline(&self) -> u32 {
         self.timeline.load(Ordering::Acquire)
     }
@@ -124,20 +185,32 @@ impl Server {
 
     /// WAL position replayed (a replica) or inserted (a primary), as last heard.
     pub fn position(&self) -> u64 {
-        self.replayed.load(Ordering::Relaxed)
+        self.position.load(Ordering::Relaxed)
     }
 
     /// Notes a WAL position.
     pub fn set_position(&self, lsn: u64) {
-        self.replayed.store(lsn, Ordering::Relaxed);
+        self.position.store(lsn, Ordering::Relaxed);
     }
 
-    /// The role to show for it.
-    pub fn role(&self) -> Role {
-        match self.state() {
-            State::Primary | State::Fenced => Role::Primary,
-            State::Replica => Role::Replica,
-            State::Unknown | State::Down => self.config.expected,
+    /// Notes since when it has not replayed what the primary had.
+    pub fn set_behind_since(&self, since: Option<Instant>) {
+        self.behind_since.set(self.made, since);
+    }
+
+    /// How long it has not replayed what the primary had.
+    pub fn lag(&self) -> Duration {
+        self.behind_since.get(self.made).map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// The part of its share of reads that it gets while it starts slowly, from 0 to 1.
+    pub fn share(&self, slow_start: Duration) -> f64 {
+        let Some(since) = self.back_since.get(self.made) else { return 1.0 };
+        let elapsed = since.elapsed();
+        if elapsed < slow_start {
+            return elapsed.as_secs_f64() / slow_start.as_secs_f64();
         }
+        self.back_since.set(self.made, None);
+        1.0
     }
 }

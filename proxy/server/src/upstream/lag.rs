@@ -1,0 +1,108 @@
+//! How far a replica is behind, in time: the age of the first WAL position of the primary that it has not replayed. It
+//! grows without anyone answering, and is nothing while the primary is idle, without a write to it.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Samples kept. With more, every second one is forgotten, which makes a long lag look a little shorter.
+const SAMPLES_MAX: usize = 512;
+/// Samples are at least this far apart.
+const APART: Duration = Duration::from_millis(20);
+
+/// Positions of the primary and when they were heard, oldest first, each higher than the one before.
+#[derive(Debug, Default)]
+struct Samples(VecDeque<(Instant, u64)>);
+
+impl Samples {
+    /// The primary was at `lsn` at `at`.
+    fn add(&mut self, at: Instant, lsn: u64) {
+        if let Some((last, known)) = self.0.back()
+            && (*known >= lsn || at.saturating_duration_since(*last) < APART)
+        {
+            return;
+        }
+        if self.0.len() >= SAMPLES_MAX {
+            let mut place = 0;
+            self.0.retain(|_| {
+                place += 1;
+                place % 2 == 1
+            });
+        }
+        self.0.push_back((at, lsn));
+    }
+
+    /// When the first position after `replayed` was heard.
+    fn first_after(&self, replayed: u64) -> Option<Instant> {
+        let at = self.0.partition_point(|(_, lsn)| *lsn <= replayed);
+        self.0.get(at).map(|(at, _)| *at)
+    }
+}
+
+/// The primary's recent history. Locked by the watchers, who tell the servers what follows from it.
+#[derive(Debug, Default)]
+pub struct History {
+    samples: Mutex<Samples>,
+}
+
+impl History {
+    fn lock(&self) -> MutexGuard<'_, Samples> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The primary was at `lsn` at `at`.
+    pub fn add(&self, at: Instant, lsn: u64) {
+        self.lock().add(at, lsn);
+    }
+
+    /// Since when a replica that has replayed up to `replayed` is behind.
+    pub fn behind_since(&self, replayed: u64) -> Option<Instant> {
+        self.lock().first_after(replayed)
+    }
+
+    /// The newest position heard.
+    pub fn newest(&self) -> Option<u64> {
+        self.lock().0.back().map(|(_, lsn)| *lsn)
+    }
+
+    /// Another server is the primary now: its positions are others.
+    pub fn clear(&self) {
+        self.lock().0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_is_the_age_of_the_first_position_not_replayed() {
+        let history = History::default();
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        history.add(at(0), 100);
+        history.add(at(1), 100);
+        assert_eq!(history.behind_since(100), None, "an idle primary makes nobody late");
+        history.add(at(2), 200);
+        history.add(at(3), 300);
+        assert_eq!(history.behind_since(100), Some(at(2)));
+        assert_eq!(history.behind_since(199), Some(at(2)));
+        assert_eq!(history.behind_since(200), Some(at(3)));
+        assert_eq!(history.behind_since(300), None);
+        assert_eq!(history.newest(), Some(300));
+        history.clear();
+        assert_eq!((history.behind_since(0), history.newest()), (None, None));
+    }
+
+    #[test]
+    fn samples_stay_few_and_in_order() {
+        let mut samples = Samples::default();
+        let start = Instant::now();
+        for number in 1..=10_000_u64 {
+            samples.add(start + Duration::from_millis(number * 20), number);
+        }
+        assert!(samples.0.len() <= SAMPLES_MAX);
+        assert!(samples.0.iter().zip(samples.0.iter().skip(1)).all(|(one, next)| one.1 < next.1));
+        assert!(samples.first_after(10).is_some_and(|at| at < start + Duration::from_secs(20)));
+    }
+}
