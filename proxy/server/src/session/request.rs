@@ -119,6 +119,8 @@ impl Session {
             };
             self.hold(replica.filter(|_| role == Role::Replica)).await?;
         }
+        let alone = self.owed.is_empty() && !self.flow.unsynced;
+        self.meter.request(alone, alone && self.status == TransactionStatus::Idle);
         self.catch_up();
         Ok(true)
     }
