@@ -105,6 +105,11 @@ impl Proxy {
         std::fs::write(&self.config, yaml(stage, ports, fragment)).expect("the configuration is written");
     }
 
+    /// Where the configuration file is.
+    pub fn config_path(&self) -> &Path {
+        &self.config
+    }
+
     fn yaml(&self) -> String {
         std::fs::read_to_string(&self.config).unwrap_or_default()
     }
@@ -229,9 +234,18 @@ impl Proxy {
 
     /// A tokio-postgres client, logged in as `app`.
     pub async fn client(&self) -> Client {
+        self.client_as("app", DATABASE).await
+    }
+
+    /// A tokio-postgres client of the admin console, logged in as `alice`.
+    pub async fn console(&self) -> Client {
+        self.client_as("alice", "pointsman").await
+    }
+
+    async fn client_as(&self, user: &str, database: &str) -> Client {
         let mut config = tokio_postgres::Config::new();
-        config.host("127.0.0.1").port(self.port).user("app").password(PASSWORD).dbname(DATABASE);
-        let (client, connection) = config.connect(NoTls).await.expect("app logs in");
+        config.host("127.0.0.1").port(self.port).user(user).password(PASSWORD).dbname(database);
+        let (client, connection) = config.connect(NoTls).await.expect("the user logs in");
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 eprintln!("a client's connection ended: {error}");

@@ -17,6 +17,41 @@ pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}_{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// The usual users, with `alice` as the admin.
+pub(crate) const ADMIN: &str = "auth:\n  users:\n    - {name: app, password: password}\n    \
+    - {name: alice, password: password}\n    - {name: bob, password: password}\n  admins: [alice]\n";
+
+/// A row of the admin console's answer: column and value.
+pub(crate) type Row = std::collections::HashMap<String, String>;
+
+/// What the admin console answers, by column; NULL is left out.
+pub(crate) async fn show(console: &tokio_postgres::Client, command: &str) -> Vec<Row> {
+    let messages = console.simple_query(command).await.unwrap_or_else(|error| panic!("{command}: {error}"));
+    let rows = messages.iter().filter_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    rows.map(|row| {
+        let column = |(index, column): (usize, &tokio_postgres::SimpleColumn)| {
+            Some((column.name().to_owned(), row.get(index)?.to_owned()))
+        };
+        row.columns().iter().enumerate().filter_map(column).collect()
+    })
+    .collect()
+}
+
+/// The one row of a table whose column has this value.
+pub(crate) async fn row_of(
+    console: &tokio_postgres::Client,
+    command: &str,
+    column: &str,
+    value: &str,
+) -> Row {
+    let rows = show(console, command).await;
+    let found = rows.iter().find(|row| row.get(column).is_some_and(|found| found == value));
+    found.unwrap_or_else(|| panic!("{command}: no row with {column} = {value}: {rows:?}")).clone()
+}
+
 /// Ten seconds: the bound of most waits.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 

@@ -7,16 +7,20 @@ use std::time::Duration;
 use pointsman_wire::startup::ProtocolVersion;
 use tokio::io::AsyncWriteExt;
 
+use crate::admin::console::{self, Console};
 use crate::client::config::Secret;
 use crate::client::login::{Admitted, Arrival, Secrets, receive};
 use crate::client::prove::Proof;
+use crate::config::CONSOLE_DATABASE;
 use crate::fault::Fault;
 use crate::proxy::{Proxy, Settings};
 use crate::replication;
+use crate::session::about::About;
 use crate::session::cancel::Place;
 use crate::session::opening::{greeting, startup_settings, welcome};
 use crate::session::{End, Opening, Session, Shared};
 use crate::transport::stream::Stream;
+use crate::upstream::cluster::Cluster;
 use crate::upstream::credentials::Credentials;
 
 /// Longest time spent on telling a client that it is turned away.
@@ -49,13 +53,17 @@ pub async fn turn_away(mut stream: Stream, fault: Fault) {
 pub async fn live(proxy: Arc<Proxy>, worker: usize, stream: Stream) {
     let connected = Counted::new(&proxy.counts.connected);
     // The login's state is large and short-lived: boxed, it is not carried through the session's life.
-    let Some((session, place)) = Box::pin(enter(&proxy, worker, stream)).await else { return };
+    let Some((life, place)) = Box::pin(enter(&proxy, worker, stream)).await else { return };
     let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
     place.handle.attach(waker);
     if !proxy.is_listening() {
         place.handle.give(crate::session::Order::Drain);
     }
-    match session.run().await {
+    let end = match life {
+        Life::Session(session) => session.run().await,
+        Life::Console(console) => Box::pin(console.run()).await,
+    };
+    match end {
         End::Client | End::Shutdown => {}
         End::Fatal(fault) => tracing::info!(%fault, process_id = place.process_id, "session ended"),
     }
@@ -63,7 +71,7 @@ pub async fn live(proxy: Arc<Proxy>, worker: usize, stream: Stream) {
 }
 
 /// The login; what is not a session is dealt with here.
-async fn enter(proxy: &Arc<Proxy>, worker: usize, stream: Stream) -> Option<(Session, Place)> {
+async fn enter(proxy: &Arc<Proxy>, worker: usize, stream: Stream) -> Option<(Life, Place)> {
     let unauthenticated = Counted::new(&proxy.counts.unauthenticated);
     let settings = proxy.settings();
     let limit = settings.config.limits.login_timeout;
@@ -95,12 +103,23 @@ async fn enter(proxy: &Arc<Proxy>, worker: usize, stream: Stream) -> Option<(Ses
     }
 }
 
+/// What a client does after its login.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a session is not moved again: a box would cost every statement"
+)]
+enum Life {
+    /// It speaks to servers.
+    Session(Session),
+    /// It speaks to the admin console.
+    Console(Box<Console>),
+}
+
 /// A proven client becomes a session, unless its database or settings are refused.
-async fn open(proxy: &Arc<Proxy>, worker: usize, mut admitted: Admitted) -> Option<(Session, Place)> {
+async fn open(proxy: &Arc<Proxy>, worker: usize, mut admitted: Admitted) -> Option<(Life, Place)> {
     match begin(proxy, worker, &mut admitted).await {
         Ok(Begun::Session(shared, base, told)) => {
-            let secret_len = if admitted.version >= ProtocolVersion::V3_2 { 32 } else { 4 };
-            let place = proxy.sessions.enter(secret_len);
+            let (place, about) = take_place(proxy, &admitted, Some(Arc::clone(&shared.cluster)));
             welcome(&told, place.process_id, &place.secret, &mut admitted.out);
             admitted.framed.send(&admitted.out).await.ok()?;
             let opening = Opening {
@@ -111,8 +130,24 @@ async fn open(proxy: &Arc<Proxy>, worker: usize, mut admitted: Admitted) -> Opti
                 unread: admitted.framed.inbox,
                 base,
                 told,
+                about,
             };
-            Some((Session::new(opening), place))
+            Some((Life::Session(Session::new(opening)), place))
+        }
+        Ok(Begun::Console) => {
+            let (place, about) = take_place(proxy, &admitted, None);
+            about.note_application_name(admitted.startup.get("application_name").unwrap_or_default());
+            welcome(
+                &console::reported(&admitted.startup),
+                place.process_id,
+                &place.secret,
+                &mut admitted.out,
+            );
+            admitted.framed.send(&admitted.out).await.ok()?;
+            let counters = proxy.metrics.worker(worker);
+            let handle = Arc::clone(&place.handle);
+            let console = Console::new(Arc::clone(proxy), admitted.framed, handle, about, counters);
+            Some((Life::Console(Box::new(console)), place))
         }
         Ok(Begun::Replication(server)) => {
             replication::pass_through(admitted, *server).await;
@@ -130,13 +165,25 @@ async fn open(proxy: &Arc<Proxy>, worker: usize, mut admitted: Admitted) -> Opti
     }
 }
 
+/// A place among all sessions, and what the others may know of the one that takes it.
+fn take_place(proxy: &Proxy, admitted: &Admitted, cluster: Option<Arc<Cluster>>) -> (Place, Arc<About>) {
+    let secret_len = if admitted.version >= ProtocolVersion::V3_2 { 32 } else { 4 };
+    let about = About::new(&admitted.user, &admitted.database, cluster, &admitted.framed.stream);
+    let about = Arc::new(about);
+    (proxy.sessions.enter(secret_len, Arc::clone(&about)), about)
+}
+
 enum Begun {
+    Console,
     Session(Box<Shared>, Arc<crate::upstream::settings::Settings>, crate::upstream::account::Reported),
     Replication(Box<crate::upstream::connect::LoggedIn>),
 }
 
 async fn begin(proxy: &Arc<Proxy>, worker: usize, admitted: &mut Admitted) -> Result<Begun, Fault> {
     let settings = proxy.settings();
+    if admitted.database == CONSOLE_DATABASE {
+        return console::admit(&settings.config.auth, admitted).map(|()| Begun::Console);
+    }
     let unknown = || Fault::client("3D000", format!("database \"{}\" does not exist", admitted.database));
     let (cluster, database) = proxy.clusters.find(&admitted.database).ok_or_else(unknown)?;
     let credentials = credentials(&admitted.proof, &admitted.user, &cluster.config());
@@ -149,6 +196,7 @@ async fn begin(proxy: &Arc<Proxy>, worker: usize, admitted: &mut Admitted) -> Re
     let base = startup_settings(&admitted.startup)?;
     let mode = cluster.config().pool.mode;
     let shared = Shared {
+        usage: account.usage(worker),
         account,
         cluster,
         registry: Arc::clone(&proxy.registry),
@@ -188,7 +236,11 @@ impl Secrets for SecretsOf<'_> {
         if let Some(user) = self.settings.users.lookup(user) {
             return Ok(user.secret.clone());
         }
-        let Some((cluster, server_name)) = self.proxy.clusters.find(database) else { return Ok(None) };
+        let found = match database {
+            CONSOLE_DATABASE => self.proxy.clusters.of_console(),
+            _ => self.proxy.clusters.find(database),
+        };
+        let Some((cluster, server_name)) = found else { return Ok(None) };
         let config = cluster.config();
         if user == config.user
             && let Some(password) = &config.password

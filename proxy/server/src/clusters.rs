@@ -65,17 +65,37 @@ impl Clusters {
         })
     }
 
+    /// The cluster that knows the roles of the console's users, and a database to ask there: the cluster that takes any
+    /// database, else the first.
+    pub fn of_console(&self) -> Option<(Arc<Cluster>, String)> {
+        let all = self.all.load();
+        let any = all.iter().find(|cluster| cluster.config().databases.is_empty()).or_else(|| all.first())?;
+        Some((Arc::clone(any), any.config().maintenance_database.clone()))
+    }
+
+    /// Runs something on the watchers' thread, away from the workers.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.runtime.spawn(work)
+    }
+
     /// Takes new configurations; clusters are told apart by their names.
     ///
     /// # Errors
-    /// What a cluster cannot take.
+    /// What a cluster cannot take; then nothing has changed.
     pub fn reload(&self, configs: &[ClusterConfig], overrides: Overrides) -> Result<(), String> {
         let before = self.all();
+        let known = |name: &str| before.iter().find(|cluster| cluster.config().name == name);
+        for config in configs {
+            known(&config.name).map_or(Ok(()), |cluster| cluster.can_take(config))?;
+        }
         let mut after = Vec::new();
         for config in configs {
-            match before.iter().find(|cluster| cluster.config().name == config.name) {
+            match known(&config.name) {
                 Some(cluster) => {
-                    cluster.reload(config.clone())?;
+                    cluster.reload(config.clone());
                     after.push(Arc::clone(cluster));
                 }
                 None => after.push(self.begin(config)),

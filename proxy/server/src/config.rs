@@ -24,7 +24,7 @@ mod url;
 mod value;
 
 pub use flags::Flags;
-pub use policies::read_policy;
+pub use policies::{PolicySummary, read_policy};
 pub use problem::{ConfigError, Problem};
 pub use source::ConfigSource;
 
@@ -54,7 +54,12 @@ pub struct Config {
     pub templates_max: usize,
     /// How long a drain waits for transactions in progress.
     pub shutdown_timeout: Duration,
+    /// Whether a change of a file that is named here reloads everything.
+    pub watch: bool,
 }
+
+/// The database that the admin console is reached by; no cluster may have one of this name.
+pub const CONSOLE_DATABASE: &str = "pointsman";
 
 impl Config {
     /// Reads a YAML file. Relative paths in it start at its directory.
@@ -71,6 +76,23 @@ impl Config {
                 Err(ConfigError { problems: vec![problem] })
             }
         }
+    }
+
+    /// Every file that it names, by the path that it names it by.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = self.policies.clone();
+        files.extend(self.auth.userlist.clone());
+        if let Some(tls) = &self.tls {
+            files.extend([tls.certificate.clone(), tls.key.clone()]);
+            files.extend(tls.client_ca.clone());
+        }
+        for server in self.clusters.iter().flat_map(|cluster| &cluster.servers) {
+            let tls = &server.tls;
+            files.extend([&tls.ca, &tls.certificate, &tls.key].into_iter().filter_map(Option::clone));
+        }
+        files.sort();
+        files.dedup();
+        files
     }
 
     /// Reads YAML text that errors call `name`. Relative paths in it start at `base`.

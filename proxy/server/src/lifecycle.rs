@@ -12,8 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::admin::http::{AdminHttp, Readiness, ReadyFlag};
-use crate::config::{Config, ConfigSource};
+use crate::config::Config;
 use crate::metrics::PoolSource;
+use crate::reload::{Cause, Reloader};
+use crate::watch;
 
 /// A proxy at work, as the life cycle sees it.
 #[async_trait]
@@ -57,21 +59,20 @@ impl ReadyFlag for Presence {
 }
 
 /// Serves until a signal ends it.
-pub fn run(presence: Arc<Presence>, source: ConfigSource, config: &Config, admin: Option<AdminHttp>) {
+pub fn run(presence: Arc<Presence>, reloader: Arc<Reloader>, admin: Option<AdminHttp>) {
     let conf = ServerConf { threads: 1, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     if let Some(admin) = admin {
         server.add_service(background_service("admin", admin));
     }
-    let signals = Signals { presence, source, shutdown_timeout: config.shutdown_timeout };
+    let signals = Signals { presence, reloader };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
 }
 
 /// Watches signals; pingora only hears of the end, because its own grace period always lasts to its last second.
 struct Signals {
     presence: Arc<Presence>,
-    source: ConfigSource,
-    shutdown_timeout: Duration,
+    reloader: Arc<Reloader>,
 }
 
 /// The signals that mean something here.
@@ -91,7 +92,11 @@ enum Asked {
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
         match watch_signals() {
-            Ok(mut asked) => self.live(&mut asked).await,
+            Ok(mut asked) => {
+                let watching = tokio::spawn(watch::watch(Arc::clone(&self.reloader)));
+                self.live(&mut asked).await;
+                watching.abort();
+            }
             Err(error) => tracing::error!(%error, "signals cannot be watched; ending"),
         }
         self.presence.running.stop();
@@ -102,14 +107,17 @@ impl ShutdownSignalWatch for Signals {
 impl Signals {
     /// Returns when the process should end.
     async fn live(&self, asked: &mut mpsc::Receiver<Asked>) {
-        let mut shutdown_timeout = self.shutdown_timeout;
         loop {
             match asked.recv().await {
                 None | Some(Asked::Quit) => return,
                 Some(Asked::Terminate | Asked::Interrupt) => break,
-                Some(Asked::Reload) => shutdown_timeout = self.reload(shutdown_timeout).await,
+                Some(Asked::Reload) => {
+                    // Logged and counted where it happens.
+                    let _told = self.reloader.reload(Cause::Signal).await;
+                }
             }
         }
+        let shutdown_timeout = self.reloader.shutdown_timeout();
         self.presence.leaving.store(true, Ordering::Release);
         tracing::info!(timeout = ?shutdown_timeout, "draining: no new clients; interrupt to end at once");
         let drained = self.presence.running.drain(shutdown_timeout);
@@ -123,28 +131,6 @@ impl Signals {
                     None | Some(Asked::Quit | Asked::Interrupt) => return,
                     Some(Asked::Terminate | Asked::Reload) => {}
                 }
-            }
-        }
-    }
-
-    /// Reads the configuration again; what is wrong with it changes nothing. Returns the drain's limit from now on.
-    async fn reload(&self, before: Duration) -> Duration {
-        let config = match self.source.load() {
-            Ok(config) => config,
-            Err(error) => {
-                tracing::error!("not reloaded, the configuration has errors:\n{error}");
-                return before;
-            }
-        };
-        let shutdown_timeout = config.shutdown_timeout;
-        match self.presence.running.reload(config).await {
-            Ok(()) => {
-                tracing::info!("reloaded");
-                shutdown_timeout
-            }
-            Err(error) => {
-                tracing::error!("not reloaded: {error}");
-                before
             }
         }
     }
@@ -174,8 +160,8 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::config::Flags;
-    use crate::metrics::{ClientSnapshot, PoolSnapshot, ServerSnapshot};
+    use crate::config::{ConfigSource, Flags};
+    use crate::metrics::{ClientSnapshot, DatabaseSnapshot, PoolSnapshot, Reloads, ServerSnapshot};
 
     /// Notes what it is asked, and drains when told that the last session has ended.
     #[derive(Default)]
@@ -186,6 +172,10 @@ mod tests {
 
     impl PoolSource for Noted {
         fn pools(&self) -> Vec<PoolSnapshot> {
+            Vec::new()
+        }
+
+        fn databases(&self) -> Vec<DatabaseSnapshot> {
             Vec::new()
         }
 
@@ -221,8 +211,13 @@ mod tests {
     async fn live(primary: &str, signals: &[Asked], ends: bool) -> Vec<String> {
         let running = Arc::new(Noted::default());
         let presence = Presence::new(running.clone());
-        let source = ConfigSource::Flags(Flags { primary: primary.into(), ..Flags::default() });
-        let watch = Signals { presence: presence.clone(), source, shutdown_timeout: Duration::from_secs(7) };
+        let flags = |primary: &str| Flags { primary: primary.into(), ..Flags::default() };
+        let mut config = Config::from_flags(&flags(URL)).unwrap();
+        config.shutdown_timeout = Duration::from_secs(7);
+        let (source, reloads) = (ConfigSource::Flags(flags(primary)), Arc::new(Reloads::default()));
+        let dynamic: Arc<dyn Running> = running.clone();
+        let reloader = Reloader::new(source, &config, &dynamic, reloads.clone());
+        let watch = Signals { presence: presence.clone(), reloader };
         let (sender, mut receiver) = mpsc::channel(8);
         for asked in signals {
             sender.send(*asked).await.unwrap();
@@ -233,6 +228,9 @@ mod tests {
         assert_eq!(presence.readiness(), Readiness::Ready);
         tokio::time::timeout(Duration::from_secs(10), watch.live(&mut receiver)).await.expect("it ends");
         let asked = running.asked.lock().unwrap().clone();
+        let reloaded = asked.iter().any(|asked| asked.starts_with("reload"));
+        let refused = signals.contains(&Asked::Reload) && !reloaded;
+        assert_eq!(reloads.counts(), (u64::from(reloaded), u64::from(refused)));
         let drained = asked.iter().any(|asked| asked.starts_with("drain"));
         assert_eq!(presence.readiness() == Readiness::NotReady("draining".into()), drained);
         asked

@@ -7,21 +7,29 @@ use prometheus::core::Collector;
 use prometheus::{Registry, TextEncoder};
 
 mod counters;
+mod databases;
 mod family;
 mod process;
+mod reloads;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod work;
 
 pub use counters::{Side, StatementKind, Target, WorkerCounters};
+pub use databases::DatabaseSnapshot;
+pub use reloads::Reloads;
 pub use snapshot::{ClientSnapshot, PoolSnapshot, PoolSource, ServerSnapshot};
+pub use usage::{Period, Usage, Used};
 
 /// All metrics of one proxy. Passed on, never fetched.
 pub struct Metrics {
     registry: Registry,
     workers: Arc<[Arc<WorkerCounters>]>,
     source: Arc<OnceLock<Weak<dyn PoolSource>>>,
+    /// Reloads counted.
+    pub reloads: Arc<Reloads>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -38,16 +46,18 @@ impl Metrics {
     pub fn new(workers: usize, templates_max: usize) -> Result<Arc<Self>, prometheus::Error> {
         let workers: Arc<[_]> = (0..workers).map(|_| Arc::new(WorkerCounters::default())).collect();
         let source = Arc::new(OnceLock::new());
+        let reloads = Arc::new(Reloads::default());
         let registry = Registry::new();
-        let collectors: [Box<dyn Collector>; 3] = [
+        let collectors: [Box<dyn Collector>; 4] = [
             Box::new(work::Work::new(workers.clone(), templates_max)?),
             Box::new(snapshot::State::new(source.clone())?),
             Box::new(process::Process::new()?),
+            Box::new(reloads::Collected::new(reloads.clone())?),
         ];
         for collector in collectors {
             registry.register(collector)?;
         }
-        Ok(Arc::new(Self { registry, workers, source }))
+        Ok(Arc::new(Self { registry, workers, source, reloads }))
     }
 
     /// The counters of one worker, numbered from 0; a number past the last begins again at 0.

@@ -1,7 +1,7 @@
 //! The proxy as a whole: workers that accept, admit and serve; tasks that watch the clusters; reload and drain.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -13,9 +13,10 @@ use crate::client::login::Door;
 use crate::client::prove::Prover;
 use crate::client::users::UserStore;
 use crate::clusters::Clusters;
-use crate::config::Config;
+use crate::config::{Config, PolicySummary};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
+use crate::reload::Reloader;
 use crate::session::Order;
 use crate::session::cancel::Sessions;
 use crate::session::statements::Registry;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub door: Door,
     /// The users listed.
     pub users: UserStore,
+    /// The policy files.
+    pub policies: Vec<PolicySummary>,
 }
 
 impl Settings {
@@ -50,7 +53,9 @@ impl Settings {
             method,
             prover,
         };
-        Ok(Self { users: UserStore::new(&config.auth), door, config })
+        let policies =
+            config.policy_summaries().map_err(|error| Fault::pointsman("F0000", error.to_string()))?;
+        Ok(Self { users: UserStore::new(&config.auth), door, policies, config })
     }
 }
 
@@ -89,6 +94,7 @@ pub struct Proxy {
     /// False until the listeners are closed.
     listening: AtomicBool,
     closing: watch::Sender<bool>,
+    reloader: OnceLock<Weak<Reloader>>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
@@ -122,6 +128,7 @@ impl Proxy {
             counts: ClientCounts::default(),
             listening: AtomicBool::new(true),
             closing,
+            reloader: OnceLock::new(),
             threads: Mutex::default(),
         });
         proxy.start_workers(&bound).map_err(|error| failed("cannot start a worker".to_owned(), &error))?;
@@ -141,6 +148,16 @@ impl Proxy {
     /// What is configured now.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
+    }
+
+    /// Says what reads the configuration again when the admin console asks; only the first call counts.
+    pub fn reload_by(&self, reloader: &Arc<Reloader>) {
+        self.reloader.get_or_init(|| Arc::downgrade(reloader));
+    }
+
+    /// What reads the configuration again.
+    pub fn reloader(&self) -> Option<Arc<Reloader>> {
+        self.reloader.get().and_then(Weak::upgrade)
     }
 
     /// Becomes true when the listeners are to be closed.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::admin::http::Readiness;
 use crate::config::Config;
 use crate::lifecycle::Running;
-use crate::metrics::{ClientSnapshot, PoolSnapshot, PoolSource, ServerSnapshot};
+use crate::metrics::{ClientSnapshot, DatabaseSnapshot, PoolSnapshot, PoolSource, ServerSnapshot, Used};
 use crate::proxy::Proxy;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::config::Role;
@@ -55,6 +55,27 @@ impl PoolSource for Proxy {
             }
         }
         pools
+    }
+
+    fn databases(&self) -> Vec<DatabaseSnapshot> {
+        let mut databases = Vec::new();
+        for cluster in self.clusters.all().iter() {
+            let accounts = cluster.accounts();
+            for database in cluster.databases() {
+                let of_it = || accounts.iter().filter(|account| account.database.name == database.name);
+                let last = of_it().map(|account| account.last_period());
+                databases.push(DatabaseSnapshot {
+                    cluster: cluster.config().name.clone(),
+                    database: database.name.clone(),
+                    used: of_it().fold(Used::default(), |sum, account| sum.and(account.used())),
+                    last_period: last.fold(Default::default(), |(sum, long), (used, lasted)| {
+                        (sum.and(used), long.max(lasted))
+                    }),
+                    paused: database.gate.is_closed(),
+                });
+            }
+        }
+        databases
     }
 
     fn servers(&self) -> Vec<ServerSnapshot> {

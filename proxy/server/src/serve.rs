@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::admin::http::AdminHttp;
 use crate::config::{ConfigError, ConfigSource};
 use crate::descriptors;
-use crate::lifecycle::{self, Presence};
+use crate::lifecycle::{self, Presence, Running};
 use crate::metrics::{Metrics, PoolSource};
 use crate::proxy::Proxy;
+use crate::reload::Reloader;
 
 /// Why there is nothing to serve.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,9 @@ pub fn run(source: ConfigSource) -> Result<(), ServeError> {
     tracing::info!(workers = config.workers, "listening on {}", listening.join(", "));
     let pools: Arc<dyn PoolSource> = proxy.clone();
     metrics.watch(&pools);
+    let running: Arc<dyn Running> = proxy.clone();
+    let reloader = Reloader::new(source, &config, &running, metrics.reloads.clone());
+    proxy.reload_by(&reloader);
     let presence = Presence::new(proxy);
     let admin = match listener {
         Some((address, listener)) => {
@@ -56,7 +60,7 @@ pub fn run(source: ConfigSource) -> Result<(), ServeError> {
         }
         None => None,
     };
-    lifecycle::run(presence, source, &config, admin);
+    lifecycle::run(presence, reloader, admin);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::arrival;
 use crate::fault::Fault;
@@ -15,6 +15,8 @@ use crate::transport::stream::{Plain, Stream};
 pub const STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Pause after an accept that failed, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What averages are taken over.
+pub const STATISTICS_PERIOD: Duration = Duration::from_secs(60);
 /// How often pools are tidied.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -96,10 +98,19 @@ fn admit(proxy: &Arc<Proxy>, worker: usize, plain: Plain) {
 
 /// Closes what is old or idle in all pools, opens what should be there.
 async fn tidy(proxy: Arc<Proxy>) {
+    let mut period = Instant::now();
     loop {
         tokio::time::sleep(TIDY_INTERVAL).await;
+        let now = Instant::now();
+        let turns = now.duration_since(period) >= STATISTICS_PERIOD;
+        if turns {
+            period = now;
+        }
         for cluster in proxy.clusters.all().iter() {
             for account in cluster.accounts() {
+                if turns {
+                    account.turn_period(now);
+                }
                 for pool in account.pools() {
                     pool.tidy();
                 }

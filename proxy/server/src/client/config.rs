@@ -102,4 +102,6 @@ pub struct AuthConfig {
     pub userlist: Option<PathBuf>,
     /// Runs as the cluster's own user (the URL's).
     pub auth_query: Option<AuthQuery>,
+    /// Users who may use the admin console.
+    pub admins: Vec<String>,
 }

@@ -201,6 +201,7 @@ mod tests {
             users: vec![user("1"), user("2")],
             userlist: None,
             auth_query: None,
+            admins: Vec::new(),
         };
         let store = UserStore::new(&auth);
         assert_eq!(store.lookup("a"), Some(&user("2")));

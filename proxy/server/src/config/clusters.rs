@@ -14,7 +14,7 @@ use super::problem::Problems;
 use super::section::Section;
 use super::tree::{Node, Place, Value};
 use super::url::{ConnectionUrl, TLS_MODES, UrlTls, parse_url};
-use super::{file, value};
+use super::{CONSOLE_DATABASE, file, value};
 
 /// The keys of one cluster that may stand at the top when there is only one.
 const SHORTHAND: [&str; 13] = [
@@ -286,6 +286,14 @@ fn read_databases(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Vec
             },
         };
         let Some(database) = database else { continue };
+        if database.name == CONSOLE_DATABASE {
+            problems.add(
+                node.place,
+                format!(
+                    "`{path}`: database `{CONSOLE_DATABASE}` is the admin console's; choose another name"
+                ),
+            );
+        }
         if databases.iter().any(|other| other.name == database.name) {
             problems.add(node.place, format!("database `{}` is listed twice", database.name));
         }

@@ -77,6 +77,7 @@ impl Config {
             policies: read_policies(flags, &mut problems),
             templates_max: TEMPLATES_MAX,
             shutdown_timeout: SHUTDOWN_TIMEOUT,
+            watch: true,
         };
         if !(1..=WORKERS_MAX).contains(&config.workers) {
             problems.add_unplaced(format!("--workers: expected a number from 1 to {WORKERS_MAX}"));
@@ -117,6 +118,7 @@ fn read_auth(flags: &Flags, problems: &mut Problems<'_>) -> AuthConfig {
         users: Vec::new(),
         userlist: flags.userlist.clone(),
         auth_query: None,
+        admins: Vec::new(),
     };
     if let Some(path) = &flags.userlist {
         match read_userlist(path) {

@@ -30,8 +30,13 @@ const METHODS: &[(&str, AuthMethod)] = &[
 ];
 
 pub(crate) fn read_auth(top: &mut Section<'_>, problems: &mut Problems<'_>) -> AuthConfig {
-    let mut auth =
-        AuthConfig { method: AuthMethod::Scram, users: Vec::new(), userlist: None, auth_query: None };
+    let mut auth = AuthConfig {
+        method: AuthMethod::Scram,
+        users: Vec::new(),
+        userlist: None,
+        auth_query: None,
+        admins: Vec::new(),
+    };
     let Some(mut section) = top.section("auth", problems) else { return auth };
     section.set("method", &mut auth.method, problems, value::word(METHODS));
     auth.userlist = take_file(&mut section, "userlist", problems);
@@ -51,8 +56,24 @@ pub(crate) fn read_auth(top: &mut Section<'_>, problems: &mut Problems<'_>) -> A
         auth.users.push(user);
     }
     auth.auth_query = section.section("auth_query", problems).map(|query| read_auth_query(query, problems));
+    auth.admins = read_admins(&mut section, problems);
     section.close(problems);
     auth
+}
+
+/// Who may use the admin console.
+fn read_admins(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Vec<String> {
+    let mut admins: Vec<String> = Vec::new();
+    for (path, node) in section.list("admins", problems) {
+        match value::name(&node.value) {
+            Ok(name) if admins.contains(&name) => {
+                problems.add(node.place, format!("`{path}`: admin `{name}` is listed twice"));
+            }
+            Ok(name) => admins.push(name),
+            Err(complaint) => problems.add(node.place, format!("`{path}`: {complaint}")),
+        }
+    }
+    admins
 }
 
 /// The userlist's users, or what is wrong with each line of it.

@@ -1,13 +1,37 @@
 //! The policy files that a configuration names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pointsman_policy::{Overrides, Policy, load_policy};
 
 use super::problem::{ConfigError, Problem};
 use super::{Config, told};
 
+/// A policy file in use, in a few words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySummary {
+    /// `metadata.name`.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// Functions whose volatility it overrides.
+    pub functions: usize,
+}
+
 impl Config {
+    /// All policy files in a few words, for the admin console.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is wrong.
+    pub fn policy_summaries(&self) -> Result<Vec<PolicySummary>, ConfigError> {
+        let summary = |file: &PathBuf| {
+            let policy = read_policy(file)?;
+            let functions = policy.overrides.names().count();
+            Ok(PolicySummary { name: policy.name, file: file.clone(), functions })
+        };
+        self.policies.iter().map(summary).collect()
+    }
+
     /// What all policy files say of functions; a later file wins.
     ///
     /// # Errors

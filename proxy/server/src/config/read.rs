@@ -55,10 +55,12 @@ pub(crate) fn read_document(text: &str, problems: &mut Problems<'_>) -> Option<C
         policies: read_policies(&mut top, problems),
         templates_max: TEMPLATES_MAX,
         shutdown_timeout: SHUTDOWN_TIMEOUT,
+        watch: true,
     };
     top.set("workers", &mut config.workers, problems, value::count(1, WORKERS_MAX));
     top.set("templates_max", &mut config.templates_max, problems, value::count(1, 10_000_000));
     top.set("shutdown_timeout", &mut config.shutdown_timeout, problems, value::duration);
+    top.set("watch", &mut config.watch, problems, value::boolean);
     default_users(&mut config.auth, &config.clusters);
     super::login::check_method(&config, top.place, problems);
     top.close(problems);

@@ -19,6 +19,15 @@ pub enum ConfigSource {
 }
 
 impl ConfigSource {
+    /// Every file that a configuration from here was read from.
+    pub fn files(&self, config: &Config) -> Vec<PathBuf> {
+        let mut files = config.files();
+        if let Self::File { path, .. } = self {
+            files.insert(0, path.clone());
+        }
+        files
+    }
+
     /// Reads it, and every file that it names.
     ///
     /// # Errors

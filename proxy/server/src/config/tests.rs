@@ -99,6 +99,7 @@ fn the_reference_names_the_defaults() {
     for (key, default) in [
         ("templates_max", config.templates_max.to_string()),
         ("shutdown_timeout", format!("{:?}", config.shutdown_timeout)),
+        ("watch", config.watch.to_string()),
         ("limits.clients_max", config.limits.clients_max.to_string()),
         ("limits.unauthenticated_max", config.limits.unauthenticated_max.to_string()),
         ("limits.login_timeout", format!("{:?}", config.limits.login_timeout)),
@@ -125,6 +126,25 @@ fn the_reference_names_the_defaults() {
         let row = REFERENCE.lines().find(|line| line.starts_with(&format!("| `{key}` ")));
         assert!(row.is_some_and(|row| row.contains(&format!("| `{default}` |"))), "{key} {default}: {row:?}");
     }
+}
+
+#[test]
+fn the_consoles_database_is_its_own() {
+    for databases in ["[app, pointsman]", "[app, {name: pointsman, server_name: x}]"] {
+        assert_wrong(&format!("{URL}databases: {databases}\n"), 2, 18, "is the admin console's");
+    }
+    let database = Database { name: "mine".into(), server_name: "pointsman".into() };
+    let config = read(&format!("{URL}databases: [{{name: mine, server_name: pointsman}}]\n")).unwrap();
+    assert_eq!(config.clusters[0].databases, [database]);
+}
+
+#[test]
+fn admins_are_users_names() {
+    assert_eq!(read(&format!("{URL}auth: {{admins: [a, b]}}\n")).unwrap().auth.admins, ["a", "b"]);
+    assert_eq!(read(URL).unwrap().auth.admins, Vec::<String>::new());
+    assert_wrong(&format!("{URL}auth: {{admins: [a, a]}}\n"), 2, 20, "`a` is listed twice");
+    assert_wrong(&format!("{URL}auth: {{admins: [1]}}\n"), 2, 17, "expected text");
+    assert!(read(URL).unwrap().watch && !read(&format!("{URL}watch: false\n")).unwrap().watch);
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub(super) const SQLSTATE_CLASSES: [&str; 45] = [
 pub(super) struct Count(AtomicU64);
 
 impl Count {
-    fn add(&self, more: u64) {
+    pub(super) fn add(&self, more: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }
 

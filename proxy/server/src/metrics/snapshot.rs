@@ -6,6 +6,7 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
+use super::databases::{self, DatabaseSnapshot};
 use super::family::{Family, Shape, counter, descriptors, gauge};
 use crate::upstream::config::Role;
 use crate::upstream::server::State as ServerState;
@@ -14,6 +15,8 @@ use crate::upstream::server::State as ServerState;
 pub trait PoolSource: Send + Sync {
     /// Every pool; no two with the same labels.
     fn pools(&self) -> Vec<PoolSnapshot>;
+    /// Every database that was asked for; no two with the same labels.
+    fn databases(&self) -> Vec<DatabaseSnapshot>;
     /// Every server; no two with the same labels.
     fn servers(&self) -> Vec<ServerSnapshot>;
     /// The clients together.
@@ -179,7 +182,12 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(source: Arc<OnceLock<Weak<dyn PoolSource>>>) -> Result<Self, prometheus::Error> {
-        let shapes: Vec<_> = POOL_FAMILIES.iter().map(|(shape, _)| *shape).chain(OTHER_SHAPES).collect();
+        let shapes: Vec<_> = POOL_FAMILIES
+            .iter()
+            .map(|(shape, _)| *shape)
+            .chain(OTHER_SHAPES)
+            .chain(databases::shapes())
+            .collect();
         Ok(Self { source, descriptors: descriptors(&shapes)? })
     }
 }
@@ -194,6 +202,7 @@ impl Collector for State {
         let mut families = pool_families(&source.pools());
         families.extend(server_families(&source.servers()));
         families.extend(client_families(&source.clients()));
+        families.extend(databases::families(&source.databases()));
         families
     }
 }

@@ -23,6 +23,21 @@ impl PoolSource for Fixed {
         }]
     }
 
+    fn databases(&self) -> Vec<DatabaseSnapshot> {
+        let used = Used { transactions: 4, query_micros: 2_500_000, ..Used::default() };
+        let database = DatabaseSnapshot {
+            cluster: "main".into(),
+            database: "app".into(),
+            used,
+            paused: true,
+            ..DatabaseSnapshot::default()
+        };
+        vec![
+            database.clone(),
+            DatabaseSnapshot { database: "asked".into(), used: Used::default(), ..database },
+        ]
+    }
+
     fn servers(&self) -> Vec<ServerSnapshot> {
         vec![ServerSnapshot {
             cluster: "main".into(),

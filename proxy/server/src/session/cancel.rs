@@ -10,6 +10,7 @@ use pointsman_wire::startup::CancelRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
+use super::about::About;
 use super::control::Handle;
 use crate::random::same;
 use crate::transport::dial::{To, dial};
@@ -72,6 +73,7 @@ struct Live {
     secret: Bytes,
     slot: Arc<CancelSlot>,
     handle: Arc<Handle>,
+    about: Arc<About>,
 }
 
 /// All sessions, by the process id that their clients were told.
@@ -116,7 +118,7 @@ impl Sessions {
     }
 
     /// A place for a new session, with a secret of `secret_len` random bytes (4 in protocol 3.0, 32 in 3.2).
-    pub fn enter(self: &Arc<Self>, secret_len: usize) -> Place {
+    pub fn enter(self: &Arc<Self>, secret_len: usize, about: Arc<About>) -> Place {
         let secret: Bytes = (0..secret_len).map(|_| rand::random::<u8>()).collect::<Vec<u8>>().into();
         let slot = Arc::new(CancelSlot::default());
         let handle = Arc::new(Handle::default());
@@ -127,9 +129,17 @@ impl Sessions {
                 break candidate;
             }
         };
-        let entry = Live { secret: secret.clone(), slot: Arc::clone(&slot), handle: Arc::clone(&handle) };
+        let (for_slot, for_handle) = (Arc::clone(&slot), Arc::clone(&handle));
+        let entry = Live { secret: secret.clone(), slot: for_slot, handle: for_handle, about };
         live.insert(process_id, entry);
         Place { sessions: Arc::clone(self), process_id, secret, slot, handle }
+    }
+
+    /// All sessions, by the process id that their clients were told, in its order.
+    pub fn all(&self) -> Vec<(i32, Arc<About>)> {
+        let mut all: Vec<_> = self.lock().iter().map(|(id, live)| (*id, Arc::clone(&live.about))).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all
     }
 
     /// Gives all sessions an order.
@@ -143,9 +153,15 @@ impl Sessions {
     pub async fn cancel(&self, request: &CancelRequest) {
         let hold = {
             let live = self.lock();
-            live.get(&request.process_id)
-                .filter(|live| same(&live.secret, &request.secret))
-                .and_then(|live| live.slot.hold())
+            live.get(&request.process_id).filter(|live| same(&live.secret, &request.secret)).and_then(
+                |live| {
+                    let hold = live.slot.hold();
+                    if hold.is_none() {
+                        live.handle.cancel();
+                    }
+                    hold
+                },
+            )
         };
         if let Some(hold) = hold {
             deliver(hold).await;

@@ -1,6 +1,6 @@
 //! How the process reaches into a session: drain when idle, stop now.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub enum Order {
 pub struct Handle {
     /// 0: none, 1: drain, 2: stop. Read at each turn, so that waiting costs nothing.
     order: AtomicU8,
+    /// A cancel came that no server was there for.
+    cancelled: AtomicBool,
     /// Set once by the session's own task.
     waker: Mutex<Option<Waker>>,
 }
@@ -41,13 +43,28 @@ impl Handle {
             Order::Stop => 2,
         };
         self.order.fetch_max(number, Ordering::AcqRel);
+        self.wake();
+    }
+
+    /// Cancels what the session waits for, if it waits for something.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether a cancel came since this was asked last.
+    pub fn take_cancelled(&self) -> bool {
+        self.cancelled.swap(false, Ordering::AcqRel)
+    }
+
+    fn wake(&self) {
         if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
             waker.wake_by_ref();
         }
     }
 
     /// The order to follow now; `Drain` counts only for a session that is `idle`.
-    pub(super) fn order(&self, idle: bool) -> Option<Order> {
+    pub(crate) fn order(&self, idle: bool) -> Option<Order> {
         match self.order.load(Ordering::Acquire) {
             0 => None,
             1 => idle.then_some(Order::Drain),
@@ -57,6 +74,11 @@ impl Handle {
 }
 
 /// What PostgreSQL says when it is shut down.
-pub(super) fn shutting_down() -> Fault {
+pub(crate) fn shutting_down() -> Fault {
     Fault::pointsman("57P01", "terminating connection due to administrator command")
+}
+
+/// What PostgreSQL says of a statement that was cancelled.
+pub(crate) fn cancelled() -> Fault {
+    Fault::client("57014", "canceling statement due to user request")
 }

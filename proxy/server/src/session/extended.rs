@@ -178,6 +178,7 @@ impl Session {
         };
         let prepared = self.shared.registry.get(origin, &judged);
         self.statements.define(name, Arc::clone(&prepared));
+        self.meter.usage.client_parsed();
         self.parse_named(name, &prepared);
         Ok(())
     }
@@ -200,6 +201,7 @@ impl Session {
             self.owed.push(complete, Deal::Forward, Some(note));
             return;
         }
+        self.meter.usage.server_parsed();
         self.make_room_for_statement(prepared.id);
         self.send_encoded(|out| {
             prepared.prepare_in_pipeline(out);
@@ -228,6 +230,7 @@ impl Session {
                 (Arc::clone(&unnamed.facts), unnamed.verdict_under(&catalog), unnamed.configs.clone())
             })
         } else if let Some(prepared) = self.statements.get(bind.statement).cloned() {
+            self.meter.usage.bound();
             self.have(&prepared);
             let parts: [&[u8]; 5] = [bind.portal, b"\0", &prepared.global, b"\0", bind.rest];
             message::frame(&mut self.io.to_server, b'B', &parts);
@@ -380,6 +383,7 @@ impl Session {
     }
 
     pub(super) fn prepare_in_pipeline(&mut self, prepared: &Prepared) {
+        self.meter.usage.server_parsed();
         let mut replies = Replies::Parse;
         self.send_encoded(|out| replies = prepared.prepare_in_pipeline(out));
         self.owed.push(Ask::Parse, Deal::Swallow, Some(Note::Here(prepared.id)));

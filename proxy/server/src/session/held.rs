@@ -1,6 +1,8 @@
 //! The server connection that a session holds: how it gets it, keeps it in step, and gives it back.
 
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
 
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::owed::{Ask, Deal};
@@ -10,12 +12,13 @@ use super::notes::Note;
 use super::pins::{PROBE, Pins};
 use super::statements::global_name;
 use super::{Session, message};
-use crate::fault::Fault;
+use crate::fault::{Fault, Side};
 use crate::upstream::config::{PoolMode, Role};
 use crate::upstream::connection::Place;
 use crate::upstream::freshness::Writes;
 use crate::upstream::lease::Lease;
 use crate::upstream::ping;
+use crate::upstream::pool::Pool;
 use crate::upstream::server::{Server, State};
 use crate::upstream::settings::difference;
 
@@ -91,7 +94,7 @@ impl Session {
             return self.hold_primary().await;
         };
         match self.borrow_from(server, Role::Replica).await {
-            Err(unheld) if unheld.fault.sqlstate != "53300" => {
+            Err(unheld) if unheld.fault.side != Side::Client && unheld.fault.sqlstate != "53300" => {
                 self.shared.cluster.suspect_server(server.index);
                 self.shared.counters.retried();
                 self.hold_primary().await
@@ -125,12 +128,12 @@ impl Session {
         let pool = self.shared.account.pool(server).ok_or_else(no_primary)?;
         let mut lease = match pool.try_checkout() {
             Some(lease) => lease,
-            None if role == Role::Replica => pool.checkout().await?,
-            None => tokio::select! {
-                lease = pool.checkout() => lease?,
-                () = self.shared.cluster.primary_is_not(server.index) => return Err(no_primary()),
-            },
+            None => {
+                let pool = Arc::clone(pool);
+                self.wait_for(&pool, server.index, role).await?
+            }
         };
+        self.meter.assigned(server.index);
         let connection = lease.connection();
         self.cancel.point_at(Some(&connection.cancel));
         self.wants.meet(&connection.settings);
@@ -141,6 +144,32 @@ impl Session {
         }
         self.held = Some(Held { lease, role, server: Arc::clone(server), writes: Writes::Nothing });
         Ok(())
+    }
+
+    /// Waits for a connection, for as long as the client does: it may leave, or cancel.
+    async fn wait_for(&mut self, pool: &Arc<Pool>) -> Result<Lease, Fault> {
+        let since = Instant::now();
+        self.meter.about.note_waiting(true);
+        // A cancel from before was for nothing.
+        self.handle.take_cancelled();
+        let mut checkout = std::pin::pin!(pool.checkout());
+        let Self { io, handle, .. } = self;
+        let outcome = std::future::poll_fn(|cx| {
+            if let Poll::Ready(outcome) = checkout.as_mut().poll(cx) {
+                return Poll::Ready(outcome);
+            }
+            if handle.order(false).is_some() {
+                return Poll::Ready(Err(super::control::shutting_down()));
+            }
+            if handle.take_cancelled() {
+                return Poll::Ready(Err(super::control::cancelled()));
+            }
+            io.poll_departure(cx).map(|()| Err(Fault::client("08006", "the client left while it waited")))
+        })
+        .await;
+        self.meter.about.note_waiting(false);
+        self.meter.usage.waited(since.elapsed());
+        outcome
     }
 
     /// A change of role, and settings that an extension may have taken over since, are confirmed before anything runs
@@ -213,6 +242,7 @@ impl Session {
         let Some(mut held) = self.held.take() else { return };
         self.hand_in(held.lease.connection());
         self.cancel.point_at(None);
+        self.meter.about.note_server(None);
         held.lease.release();
     }
 
@@ -230,6 +260,7 @@ impl Session {
     /// Closes the connection held, if any.
     pub(super) fn drop_held(&mut self) {
         self.cancel.point_at(None);
+        self.meter.lost();
         self.held = None;
         self.wants.lose_server();
         self.status = TransactionStatus::Idle;

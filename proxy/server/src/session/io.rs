@@ -148,6 +148,18 @@ impl Io {
         Poll::Pending
     }
 
+    /// Ready when the client has left. What it sends meanwhile is kept, within limits.
+    pub fn poll_departure(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.from_client.len() < TO_SERVER_MAX {
+            match self.from_client.poll_fill(&mut self.client, cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(count)) => self.traffic.from_client += count,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Pending
+    }
+
     /// Whether so much waits for the server that nothing more may be added.
     pub fn is_full(&self) -> bool {
         self.to_server.len() >= TO_SERVER_MAX

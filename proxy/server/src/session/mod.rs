@@ -1,9 +1,10 @@
 //! One client's life after its login. `run` is the story; `request` tells the life of one request.
 
+pub mod about;
 mod batch;
 pub mod cancel;
 mod configs;
-mod control;
+pub(crate) mod control;
 mod extended;
 mod failover;
 mod fresh;
@@ -11,6 +12,7 @@ mod held;
 mod io;
 pub mod judge;
 mod message;
+mod meter;
 mod names;
 mod notes;
 pub mod opening;
@@ -31,6 +33,7 @@ use pointsman_wire::owed::Owed;
 pub use control::{Handle, Order};
 use held::Held;
 use io::{Event, Io};
+use meter::Meter;
 use notes::Note;
 pub use opening::Opening;
 use pins::Pins;
@@ -38,7 +41,7 @@ use statements::Statements;
 use wants::Wants;
 
 use crate::fault::Fault;
-use crate::metrics::{Side, WorkerCounters};
+use crate::metrics::{Side, Usage, WorkerCounters};
 use crate::session::statements::Registry;
 use crate::upstream::account::{Account, Reported};
 use crate::upstream::cluster::Cluster;
@@ -56,6 +59,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// This worker's counters.
     pub counters: Arc<WorkerCounters>,
+    /// What this worker's sessions of the account have used.
+    pub usage: Arc<Usage>,
     /// How long a server connection is kept.
     pub mode: PoolMode,
     /// Longest message taken from the client, in bytes.
@@ -93,6 +98,7 @@ pub struct Session {
     /// What the client was told of the parameters that servers report.
     told: Reported,
     flow: Flow,
+    meter: Meter,
 }
 
 /// Where in the conversation the session is.
@@ -146,11 +152,13 @@ struct Passing {
 impl Session {
     /// A session that has just told its client ReadyForQuery.
     pub fn new(opening: Opening) -> Self {
-        let Opening { shared, handle, cancel, stream, unread, base, told } = opening;
+        let Opening { shared, handle, cancel, stream, unread, base, told, about } = opening;
         let mut pins = Pins::default();
         if shared.mode == PoolMode::Session {
             pins.add(Pins::SESSION_MODE);
         }
+        let mut meter = Meter::new(Arc::clone(&shared.usage), about);
+        meter.settle(pins, 0, &base);
         Self {
             shared,
             handle,
@@ -165,6 +173,7 @@ impl Session {
             pins,
             told,
             flow: Flow::default(),
+            meter,
         }
     }
 
@@ -232,6 +241,7 @@ impl Session {
     fn count_traffic(&mut self) {
         let traffic = std::mem::take(&mut self.io.traffic);
         let counters = &self.shared.counters;
+        self.meter.usage.traffic(traffic.from_client, traffic.to_client);
         counters.received(Side::Client, traffic.from_client);
         counters.sent(Side::Client, traffic.to_client);
         counters.received(Side::Server, traffic.from_server);

@@ -8,6 +8,7 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::startup::Startup;
 use tokio::io::AsyncWriteExt;
 
+use super::about::About;
 use super::cancel::CancelSlot;
 use super::control::Handle;
 use super::{Shared, message};
@@ -35,6 +36,8 @@ pub struct Opening {
     pub base: Arc<Settings>,
     /// What the client was told.
     pub told: Reported,
+    /// What others may know of it.
+    pub about: Arc<About>,
 }
 
 /// The settings of a startup packet: every parameter that is not the protocol's own, then those of `options`.

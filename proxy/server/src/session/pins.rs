@@ -21,6 +21,31 @@ impl Pins {
     /// The ones that the probe asks for, in its column order.
     const ASKED: [Self; 4] = [Self::LISTEN, Self::ADVISORY_LOCK, Self::TEMPORARY, Self::HOLD_CURSOR];
 
+    /// Each reason, with its name.
+    const NAMES: [(Self, &'static str); 6] = [
+        (Self::SESSION_MODE, "session mode"),
+        (Self::LISTEN, "listen"),
+        (Self::ADVISORY_LOCK, "advisory lock"),
+        (Self::TEMPORARY, "temporary relation"),
+        (Self::HOLD_CURSOR, "hold cursor"),
+        (Self::UNKNOWN, "unknown"),
+    ];
+
+    /// The set as a number.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The set that the number stands for.
+    pub fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// The reasons by name.
+    pub fn names(self) -> Vec<&'static str> {
+        Self::NAMES.iter().filter(|(pin, _)| self.has(*pin)).map(|(_, name)| *name).collect()
+    }
+
     /// Whether there is no reason.
     pub fn is_empty(self) -> bool {
         self.0 == 0

@@ -114,6 +114,8 @@ impl Session {
             };
             self.hold(reader).await?;
         }
+        let alone = self.owed.is_empty() && !self.flow.unsynced;
+        self.meter.request(alone, alone && self.status == TransactionStatus::Idle);
         self.catch_up();
         Ok(true)
     }

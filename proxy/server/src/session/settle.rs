@@ -206,6 +206,7 @@ impl Session {
         }
         if !own {
             self.retry_is_over(reply.deal);
+            self.meter.ready(!self.owed.is_empty(), status == TransactionStatus::Idle);
             self.transaction_boundary(status);
         }
         self.deal_whole(header.frame_len(), reply.deal);
@@ -223,6 +224,7 @@ impl Session {
         }
         self.flow.portals.clear();
         self.shared.counters.transaction();
+        self.meter.settle(self.pins, self.statements.len(), self.wants.client());
         self.count_traffic();
     }
 

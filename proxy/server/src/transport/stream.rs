@@ -1,6 +1,7 @@
 //! A byte stream to a client or a server: TCP or a Unix-domain socket, in plain or under TLS.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -28,7 +29,35 @@ pub enum Stream {
     Closed,
 }
 
+/// The addresses of a TCP stream's two ends; none of a Unix-domain socket's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ends {
+    /// The other side's.
+    pub peer: Option<SocketAddr>,
+    /// Ours.
+    pub local: Option<SocketAddr>,
+}
+
 impl Stream {
+    /// Its two ends. What the system does not tell of a socket that has just closed is left out.
+    pub fn ends(&self) -> Ends {
+        let plain = match self {
+            Self::Plain(plain) => plain,
+            Self::Tls(tls) => tls.get_ref().0,
+            Self::Closed => return Ends::default(),
+        };
+        match plain {
+            Plain::Tcp(tcp) => Ends { peer: tcp.peer_addr().ok(), local: tcp.local_addr().ok() },
+            Plain::Unix(_) => Ends::default(),
+        }
+    }
+
+    /// The version of TLS that is spoken, if any.
+    pub fn tls_version(&self) -> Option<&'static str> {
+        let Self::Tls(tls) = self else { return None };
+        tls.get_ref().1.protocol_version().map(|version| version.as_str().unwrap_or("TLS"))
+    }
+
     /// Whether the stream is encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))

@@ -1,6 +1,7 @@
 //! One user in one database of a cluster: a pool for each server, and what the server says to a client at login.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use super::database::Database;
 use super::pool::Pool;
 use super::server::Server;
 use super::settings::Settings;
+use crate::metrics::{Period, Usage, Used};
 
 /// Greetings kept for different startup settings.
 const GREETINGS_MAX: usize = 256;
@@ -33,11 +35,16 @@ pub struct Account {
     pools: Box<[OnceLock<Arc<Pool>>]>,
     /// What the primary reports to a client that starts with these settings. Locked at login only.
     greetings: Mutex<HashMap<Arc<Settings>, Reported>>,
+    /// By worker; made when a worker's first session begins. Locked at login and by whoever sums them.
+    usage: Mutex<HashMap<usize, Arc<Usage>>>,
+    period: Mutex<Period>,
 }
 
 impl Account {
     /// An account without a connection yet.
     pub fn new(database: Arc<Database>, user: &str, pool_config: Arc<PoolConfig>) -> Self {
+        let mut period = Period::default();
+        period.turn(Used::default(), Instant::now());
         Self {
             database,
             user: user.to_owned(),
@@ -45,7 +52,30 @@ impl Account {
             credentials: ArcSwap::default(),
             pools: (0..SERVERS_MAX).map(|_| OnceLock::new()).collect(),
             greetings: Mutex::default(),
+            usage: Mutex::default(),
+            period: Mutex::new(period),
         }
+    }
+
+    /// Where a worker's sessions count what they use.
+    pub fn usage(&self, worker: usize) -> Arc<Usage> {
+        Arc::clone(self.usage.lock().unwrap_or_else(PoisonError::into_inner).entry(worker).or_default())
+    }
+
+    /// What its sessions have used since start.
+    pub fn used(&self) -> Used {
+        let usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        usage.values().fold(Used::default(), |sum, usage| sum.and(usage.used()))
+    }
+
+    /// A period of the averages ends.
+    pub fn turn_period(&self, now: Instant) {
+        self.period.lock().unwrap_or_else(PoisonError::into_inner).turn(self.used(), now);
+    }
+
+    /// What was used in the last whole period, and how long it was.
+    pub fn last_period(&self) -> (Used, Duration) {
+        self.period.lock().unwrap_or_else(PoisonError::into_inner).last()
     }
 
     /// What its connections log in with, as the last client proved it.
@@ -67,7 +97,7 @@ impl Account {
     pub fn pool(&self, server: &Arc<Server>) -> Option<&Arc<Pool>> {
         let pool = self.pools.get(server.index)?.get_or_init(|| {
             let config = self.pool_config.load_full();
-            let pool = Pool::new(Arc::clone(server), &self.database.name, &self.user, config);
+            let pool = Pool::new(Arc::clone(server), &self.database, &self.user, config);
             pool.set_credentials(&self.credentials.load());
             Arc::new(pool)
         });

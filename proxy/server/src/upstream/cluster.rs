@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::account::Account;
 use super::choice::ReadTerms;
-use super::config::{ClusterConfig, Role};
+use super::config::{ClusterConfig, Role, ServerConfig};
 use super::database::Database;
 use super::election::{Claim, elect};
 use super::lag::History;
@@ -42,6 +42,8 @@ pub struct Cluster {
     positions_asked: Arc<Notify>,
     catalogs_asked: Arc<Notify>,
     retired: AtomicBool,
+    /// All databases are paused, those that nobody has asked for yet included.
+    paused: AtomicBool,
 }
 
 impl Cluster {
@@ -68,6 +70,7 @@ impl Cluster {
             positions_asked: Arc::default(),
             catalogs_asked: Arc::default(),
             retired: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
         }
     }
 
@@ -81,11 +84,26 @@ impl Cluster {
         self.servers.load_full()
     }
 
-    /// Changes the configuration: servers that stay keep their pools, statistics and state.
+    /// Whether it can be changed to this configuration.
     ///
     /// # Errors
     /// More servers than `SERVERS_MAX` since start.
-    pub fn reload(&self, config: ClusterConfig) -> Result<(), String> {
+    pub fn can_take(&self, config: &ClusterConfig) -> Result<(), String> {
+        let servers = self.servers.load();
+        let known = |wanted: &&ServerConfig| servers.iter().any(|server| server.config == **wanted);
+        let new = config.servers.iter().filter(|wanted| !known(wanted)).count();
+        if servers.len() + new > SERVERS_MAX {
+            return Err(format!(
+                "cluster {}: more than {SERVERS_MAX} servers since start; restart to forget the removed ones",
+                config.name
+            ));
+        }
+        Ok(())
+    }
+
+    /// Changes the configuration, which it [can take](Self::can_take): servers that stay keep their pools, statistics
+    /// and state.
+    pub fn reload(&self, config: ClusterConfig) {
         let mut servers = Vec::clone(&self.servers.load());
         for server in &servers {
             server.set_removed(!config.servers.contains(&server.config));
@@ -95,12 +113,6 @@ impl Cluster {
                 servers.push(Arc::new(Server::new(wanted.clone(), servers.len())));
             }
         }
-        if servers.len() > SERVERS_MAX {
-            return Err(format!(
-                "cluster {}: more than {SERVERS_MAX} servers since start; restart to forget the removed ones",
-                config.name
-            ));
-        }
         let pool = Arc::new(config.pool.clone());
         self.servers.store(Arc::new(servers));
         self.config.store(Arc::new(config));
@@ -108,7 +120,6 @@ impl Cluster {
             account.reload(&pool, &self.servers.load());
         }
         self.suspect();
-        Ok(())
     }
 
     /// The cluster is no longer configured: its tasks end, its pools close.
@@ -117,6 +128,8 @@ impl Cluster {
         for account in self.accounts() {
             account.retire();
         }
+        // Whoever waits for a paused database is not left waiting.
+        self.resume_all();
         self.suspect();
         self.positions_asked.notify_one();
         self.catalogs_asked.notify_one();
@@ -321,13 +334,30 @@ impl Cluster {
         Arc::clone(account)
     }
 
-    fn database(&self, name: &str) -> Arc<Database> {
+    /// Whether databases that are asked for from now on are paused.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Notes whether databases that are asked for from now on are paused; returns whether that is a change.
+    pub(super) fn set_paused(&self, paused: bool) -> bool {
+        // Under the lock, so that no database is made meanwhile.
+        let _databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        self.paused.swap(paused, Ordering::AcqRel) != paused
+    }
+
+    /// The database that the server calls `name`.
+    pub(super) fn database(&self, name: &str) -> Arc<Database> {
         let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
         let database = databases.entry(name.to_owned()).or_insert_with(|| {
             self.catalogs_asked.notify_one();
             self.positions_asked.notify_one();
             let positions = Arc::clone(&self.positions_asked);
-            Arc::new(Database::new(name, positions, Arc::clone(&self.catalogs_asked)))
+            let database = Database::new(name, positions, Arc::clone(&self.catalogs_asked));
+            if self.paused.load(Ordering::Acquire) {
+                database.gate.close();
+            }
+            Arc::new(database)
         });
         Arc::clone(database)
     }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::cluster::SERVERS_MAX;
 use super::freshness::Freshness;
+use super::gate::Gate;
 
 /// Altered relations remembered.
 const ALTERED_MAX: usize = 10_000;
@@ -22,6 +23,8 @@ pub struct Database {
     pub name: String,
     /// Which replicas are fresh.
     pub freshness: Arc<Freshness>,
+    /// Whether its connections are handed out.
+    pub gate: Arc<Gate>,
     catalog: ArcSwap<Catalog>,
     stale: AtomicBool,
     /// Definitions were changed since the catalog was read: what it says of them may be wrong.
@@ -45,6 +48,7 @@ impl Database {
         Self {
             name: name.to_owned(),
             freshness: Arc::new(Freshness::new(SERVERS_MAX, positions)),
+            gate: Arc::default(),
             catalog: ArcSwap::from_pointee(Catalog::unknown()),
             stale: AtomicBool::new(true),
             changed: AtomicBool::new(true),

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
 
 use super::config::PoolConfig;
 use super::connect::{Login, connect, pool_parameters};
 use super::connection::Connection;
 use super::credentials::Credentials;
+use super::database::Database;
+use super::gate::Gate;
 use super::lease::{Grant, Lease};
 use super::ping::ping;
 use super::server::Server;
@@ -45,6 +48,13 @@ pub struct PoolUse {
     pub waiting: usize,
     /// How long the first of them has waited.
     pub longest_wait: Duration,
+}
+
+impl PoolUse {
+    /// Connections open or being opened.
+    pub fn total(&self) -> usize {
+        self.idle + self.in_use + self.opening
+    }
 }
 
 #[derive(Debug)]
@@ -87,16 +97,18 @@ pub struct Pool {
     pub counters: PoolCounters,
     config: ArcSwap<PoolConfig>,
     credentials: ArcSwap<Credentials>,
+    gate: Arc<Gate>,
     /// Held for a few instructions at a time, never across an await.
     inner: Mutex<Inner>,
 }
 
 impl Pool {
     /// An empty pool.
-    pub fn new(server: Arc<Server>, database: &str, user: &str, config: Arc<PoolConfig>) -> Self {
+    pub fn new(server: Arc<Server>, database: &Database, user: &str, config: Arc<PoolConfig>) -> Self {
         Self {
             server,
-            database: database.to_owned(),
+            database: database.name.clone(),
+            gate: Arc::clone(&database.gate),
             user: user.to_owned(),
             counters: PoolCounters::default(),
             config: ArcSwap::new(config),
@@ -155,6 +167,9 @@ impl Pool {
 
     /// A connection at rest, if one is alive and needs no sign of life first. Never waits.
     pub fn try_checkout(self: &Arc<Self>) -> Option<Lease> {
+        if self.gate.is_closed() {
+            return None;
+        }
         loop {
             let mut connection = self.inner().idle.pop()?;
             if !self.is_current(&connection) || !connection.is_alive() {
@@ -198,27 +213,52 @@ impl Pool {
             self.may_wait(&inner, &config)?;
             inner.waiters.push_back(Waiter { grant, since });
             // A connection that needs a sign of life was left on the shelf: it is the waiter's.
-            if let Some(connection) = inner.idle.pop() {
+            if let Some(connection) = self.may_hand_out().then(|| inner.idle.pop()).flatten() {
                 drop(inner);
                 self.hand_over(connection);
             } else {
                 self.open_for_waiters(&mut inner, &config);
             }
         }
-        let outcome = tokio::time::timeout(config.checkout_timeout, granted).await;
+        let outcome = self.granted(granted, config.checkout_timeout).await;
         self.counters.waits.fetch_add(1, Ordering::Relaxed);
         let waited = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.counters.wait_micros.fetch_add(waited, Ordering::Relaxed);
         match outcome {
-            Ok(Ok(granted)) => granted?.accept().ok_or_else(|| self.lost()),
-            Ok(Err(_)) => Err(self.lost()),
-            Err(_) => Err(self.full(&format!("none became free within {:?}", config.checkout_timeout))),
+            Some(Ok(granted)) => granted?.accept().ok_or_else(|| self.lost()),
+            Some(Err(_)) => Err(self.lost()),
+            None => Err(self.full(&format!("none became free within {:?}", config.checkout_timeout))),
         }
+    }
+
+    /// Waits for the grant, for as long as `left`; while the gate is closed, time stands still. None: too late.
+    async fn granted<T>(
+        &self,
+        mut grant: oneshot::Receiver<T>,
+        mut left: Duration,
+    ) -> Option<Result<T, RecvError>> {
+        loop {
+            let since = Instant::now();
+            tokio::select! {
+                granted = &mut grant => return Some(granted),
+                () = tokio::time::sleep(left) => return None,
+                () = self.gate.becomes(true) => left = left.saturating_sub(since.elapsed()),
+            }
+            tokio::select! {
+                granted = &mut grant => return Some(granted),
+                () = self.gate.becomes(false) => {}
+            }
+        }
+    }
+
+    fn may_hand_out(&self) -> bool {
+        !self.gate.is_closed()
     }
 
     fn may_wait(&self, inner: &Inner, config: &PoolConfig) -> Result<(), Fault> {
         if let Some(failing) = &inner.failing
             && inner.total == 0
+            && self.may_hand_out()
             && Instant::now() < failing.until
         {
             return Err(failing.fault.clone());
@@ -244,6 +284,7 @@ impl Pool {
     fn open_for_waiters(self: &Arc<Self>, inner: &mut Inner, config: &PoolConfig) {
         let paused = inner.failing.as_ref().is_some_and(|failing| Instant::now() < failing.until);
         while !paused
+            && self.may_hand_out()
             && !inner.retired
             && inner.opening < inner.waiters.len()
             && inner.total < config.size + config.overflow
@@ -335,6 +376,9 @@ impl Pool {
 
     /// Gives a connection to the first who waits, or to the shelf.
     fn hand_over(self: &Arc<Self>, connection: Box<Connection>) {
+        if !self.may_hand_out() {
+            return self.forget(connection);
+        }
         let mut grant = Grant::new(Lease::new(connection, Arc::clone(self)));
         loop {
             let waiter = {
@@ -372,6 +416,26 @@ impl Pool {
         self.open_for_waiters(&mut inner, &config);
     }
 
+    /// The gate was closed: what is idle is closed, as what comes back is until it opens.
+    pub fn pause(&self) {
+        if !self.may_hand_out() {
+            self.close_idle();
+        }
+    }
+
+    /// The gate was opened: whoever waits gets a connection.
+    pub fn resume(self: &Arc<Self>) {
+        let waited_for = || {
+            let mut inner = self.inner();
+            if inner.waiters.is_empty() { None } else { inner.idle.pop() }
+        };
+        while let Some(connection) = waited_for() {
+            self.hand_over(connection);
+        }
+        let config = self.config();
+        self.open_for_waiters(&mut self.inner(), &config);
+    }
+
     fn close_idle(&self) {
         let closed = {
             let mut inner = self.inner();
@@ -403,7 +467,11 @@ impl Pool {
             inner.idle = keep;
             inner.total = rest;
             let paused = inner.failing.as_ref().is_some_and(|failing| Instant::now() < failing.until);
-            while !paused && !inner.retired && inner.total < config.min_idle.min(config.size) {
+            while !paused
+                && self.may_hand_out()
+                && !inner.retired
+                && inner.total < config.min_idle.min(config.size)
+            {
                 self.open(&mut inner);
             }
             self.open_for_waiters(&mut inner, &config);

@@ -1,0 +1,149 @@
+//! SHOW: what there is to see, and its columns. PgBouncer's columns come first, under their names and in their order.
+
+mod clients;
+mod pools;
+mod set;
+mod stats;
+mod topology;
+
+use std::collections::BTreeSet;
+
+use super::table::{Table, some};
+use crate::proxy::Proxy;
+use crate::upstream::cluster::Cluster;
+
+/// What can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Show {
+    Help,
+    Version,
+    Pools,
+    Stats,
+    StatsTotals,
+    StatsAverages,
+    Servers,
+    Clients,
+    Databases,
+    Lists,
+    Config,
+    Policies,
+    Reloads,
+}
+
+impl Show {
+    /// Each with its word and what it tells.
+    pub const ALL: [(&'static str, Self, &'static str); 13] = [
+        ("HELP", Self::Help, "the commands"),
+        ("VERSION", Self::Version, "the version"),
+        ("POOLS", Self::Pools, "clients and server connections of each database and user"),
+        ("STATS", Self::Stats, "what each database has used: since start, and a second in the last minute"),
+        ("STATS_TOTALS", Self::StatsTotals, "the first half of STATS"),
+        ("STATS_AVERAGES", Self::StatsAverages, "the second half of STATS"),
+        ("SERVERS", Self::Servers, "the PostgreSQL servers: role, state, lag, connections"),
+        ("CLIENTS", Self::Clients, "who is connected, and what each does and holds"),
+        ("DATABASES", Self::Databases, "the databases, where they are, and whether they are paused"),
+        ("LISTS", Self::Lists, "how many there are of everything"),
+        ("CONFIG", Self::Config, "the configuration in use"),
+        ("POLICIES", Self::Policies, "the policy files in use"),
+        ("RELOADS", Self::Reloads, "how often the configuration was read again, and how it went last"),
+    ];
+
+    /// The table's columns.
+    pub fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Help => &["command", "what"],
+            Self::Version => &["version"],
+            Self::Pools => pools::COLUMNS,
+            Self::Stats => stats::COLUMNS,
+            Self::StatsTotals => stats::TOTALS,
+            Self::StatsAverages => stats::AVERAGES,
+            Self::Servers => topology::SERVERS,
+            Self::Clients => clients::COLUMNS,
+            Self::Databases => topology::DATABASES,
+            Self::Lists => &["list", "items"],
+            Self::Config => &["key", "value", "default", "changeable"],
+            Self::Policies => &["name", "file", "functions"],
+            Self::Reloads => {
+                &["taken", "refused", "in_use_since", "last_outcome", "last_time", "last_cause", "last_error"]
+            }
+        }
+    }
+
+    /// The table as it is now.
+    pub fn table(self, proxy: &Proxy) -> Table {
+        let mut table = Table::new(self.columns());
+        match self {
+            Self::Help => help(&mut table),
+            Self::Version => table.row([some(format_args!("Pointsman {}", env!("CARGO_PKG_VERSION")))]),
+            Self::Pools => pools::fill(proxy, &mut table),
+            Self::Stats => stats::fill(proxy, true, true, &mut table),
+            Self::StatsTotals => stats::fill(proxy, true, false, &mut table),
+            Self::StatsAverages => stats::fill(proxy, false, true, &mut table),
+            Self::Servers => topology::servers(proxy, &mut table),
+            Self::Clients => clients::fill(proxy, &mut table),
+            Self::Databases => topology::databases(proxy, &mut table),
+            Self::Lists => pools::lists(proxy, &mut table),
+            Self::Config => set::config(&proxy.settings().config, &mut table),
+            Self::Policies => set::policies(proxy, &mut table),
+            Self::Reloads => set::reloads(proxy, &mut table),
+        }
+        table
+    }
+}
+
+fn help(table: &mut Table) {
+    for (name, _, what) in Show::ALL {
+        table.row([some(format_args!("SHOW {name}")), some(what)]);
+    }
+    for (command, what) in [
+        ("PAUSE [database]", "close server connections as they come back, and keep clients waiting"),
+        ("RESUME [database]", "end a pause"),
+        ("RELOAD", "read the configuration again, as SIGHUP does"),
+    ] {
+        table.row([some(command), some(what)]);
+    }
+}
+
+/// What clients call the database that a cluster's servers call `server_name`.
+fn client_name(cluster: &Cluster, server_name: &str) -> String {
+    let config = cluster.config();
+    let known = config.databases.iter().find(|known| known.server_name == server_name);
+    known.map_or_else(|| server_name.to_owned(), |known| known.name.clone())
+}
+
+/// The databases of a cluster that are configured or were asked for, as clients call them.
+pub(super) fn database_names(cluster: &Cluster) -> BTreeSet<String> {
+    let config = cluster.config();
+    let configured = config.databases.iter().map(|known| known.name.clone());
+    let asked = cluster.databases().into_iter().map(|known| client_name(cluster, &known.name));
+    configured.chain(asked).collect()
+}
+
+/// What a cluster's servers call the database that clients call `name`.
+fn server_name(cluster: &Cluster, name: &str) -> String {
+    let config = cluster.config();
+    let known = config.databases.iter().find(|known| known.name == name);
+    known.map_or_else(|| name.to_owned(), |known| known.server_name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_columns_share_a_name() {
+        for (name, show, _) in Show::ALL {
+            let mut columns = show.columns().to_vec();
+            columns.sort_unstable();
+            columns.dedup();
+            assert_eq!(columns.len(), show.columns().len(), "{name}");
+        }
+    }
+
+    #[test]
+    fn averages_and_totals_are_the_halves_of_stats() {
+        let totals = stats::TOTALS.iter().skip(1);
+        let both: Vec<_> = ["database"].iter().chain(totals).chain(stats::AVERAGES.iter().skip(1)).collect();
+        assert_eq!(both, stats::COLUMNS.iter().collect::<Vec<_>>());
+    }
+}
