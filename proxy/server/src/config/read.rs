@@ -59,7 +59,7 @@ pub(crate) fn read_document(text: &str, problems: &mut Problems<'_>) -> Option<C
     top.set("workers", &mut config.workers, problems, value::count(1, WORKERS_MAX));
     top.set("templates_max", &mut config.templates_max, problems, value::count(1, 10_000_000));
     top.set("shutdown_timeout", &mut config.shutdown_timeout, problems, value::duration);
-    default_users(&mut config.auth, &config.clusters);
+    default_users(&mut config.auth);
     super::login::check_method(&config, top.place, problems);
     top.close(problems);
     Some(config)

@@ -158,7 +158,7 @@ impl Session {
     /// Before a request: closes what is due, and sends the settings that the connection lacks. Only where the server
     /// is between requests, or in a transaction that has not failed.
     pub(super) fn catch_up(&mut self) {
-        if self.status == TransactionStatus::Failed || self.flow.unsynced {
+        if self.status == TransactionStatus::Failed || self.flow.unsynced || self.owed.is_skipping() {
             return;
         }
         let Some(held) = &mut self.held else { return };
@@ -179,9 +179,11 @@ impl Session {
         self.wants.caught_up(self.status == TransactionStatus::InTransaction);
     }
 
-    /// Gives the connection back if the server is idle, owes nothing, and the session holds nothing on it.
+    /// Gives the connection back if the server is idle, owes nothing, is between two messages and waits for no `Sync`, and
+    /// the session holds nothing on it.
     pub(super) fn release_if_free(&mut self) {
-        let free = self.owed.is_empty() && self.status == TransactionStatus::Idle && !self.flow.unsynced;
+        let between = self.owed.is_empty() && !self.owed.is_skipping() && self.flow.relaying == 0;
+        let free = between && self.status == TransactionStatus::Idle && !self.flow.unsynced;
         if !free || self.held.is_none() {
             return;
         }
@@ -241,7 +243,8 @@ impl Session {
     pub(super) fn part(mut self) {
         let Some(mut held) = self.held.take() else { return };
         let connection = held.lease.connection();
-        let resting = self.owed.is_empty() && !self.flow.unsynced && self.io.to_server.is_empty();
+        let between = self.owed.is_empty() && !self.owed.is_skipping() && self.flow.relaying == 0;
+        let resting = between && !self.flow.unsynced && self.io.to_server.is_empty();
         let mut beyond = self.pins;
         beyond.clear(Pins::SESSION_MODE);
         if !resting || !beyond.is_empty() || self.flow.probe_due {

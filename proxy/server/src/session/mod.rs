@@ -116,10 +116,26 @@ struct Flow {
     definitions_changed: bool,
     /// The server said that it is going.
     fatal: bool,
+    /// An order to leave came while the session waited for a connection.
+    dismissed: bool,
+    /// Whether the client will say more, and hears.
+    client: Attendance,
     /// Portals whose statements touch the session, until the transaction ends.
     portals: Vec<Portal>,
     /// A read on a replica that can still be asked again elsewhere.
     retry: retry::Retry,
+}
+
+/// Whether the client is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Attendance {
+    /// It may send more.
+    #[default]
+    There,
+    /// It said goodbye, or closed its sending side. As with PostgreSQL, what it sent before is finished and answered.
+    Leaving,
+    /// Its socket failed, or it left the queue for a connection: nobody hears, nothing more is sent for it.
+    Gone,
 }
 
 /// A portal whose statement touches the session.
