@@ -83,7 +83,7 @@ impl Session {
         let servers = self.shared.cluster.servers();
         let server = servers.get(index).ok_or_else(no_primary)?;
         match self.borrow_from(server, role).await {
-            Err(fault) if role == Role::Replica && fault.sqlstate != "53300" => {
+            Err(fault) if role == Role::Replica && fault.sqlstate != "53300" && !self.flow.ends() => {
                 self.shared.cluster.suspect_server(index);
                 self.shared.counters.retried();
                 let primary = self.shared.cluster.primary().and_then(|index| servers.get(index));
@@ -115,7 +115,10 @@ impl Session {
         let pool = self.shared.account.pool(server).ok_or_else(no_primary)?;
         let mut lease = match pool.try_checkout() {
             Some(lease) => lease,
-            None => pool.checkout().await?,
+            None => {
+                let pool = Arc::clone(pool);
+                self.queue_up(&pool).await?
+            }
         };
         let connection = lease.connection();
         self.cancel.point_at(Some(&connection.cancel));

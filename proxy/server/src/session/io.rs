@@ -11,6 +11,8 @@ use crate::transport::stream::Stream;
 
 /// While more bytes than this wait for a server, nothing more is read from the client.
 const TO_SERVER_MAX: usize = 256 * 1024;
+/// While a session waits for a connection, no more than this many of the client's bytes are read ahead.
+const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// While more bytes than this wait for the client, nothing more is read from the server.
 const TO_CLIENT_MAX: usize = 64 * 1024;
 
@@ -19,7 +21,9 @@ const TO_CLIENT_MAX: usize = 64 * 1024;
 pub enum Event {
     /// Bytes came from the client.
     Client,
-    /// The client closed its side, or its socket failed.
+    /// The client closed its side: it may still hear.
+    ClientLeft,
+    /// The client's socket failed.
     ClientGone,
     /// Bytes came from the server.
     Server,
@@ -137,12 +141,30 @@ impl Io {
         }
         if listen && !full {
             match self.from_client.poll_fill(&mut self.client, cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Event::ClientGone),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Event::ClientLeft),
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::ClientGone),
                 Poll::Ready(Ok(count)) => {
                     self.traffic.from_client += count;
                     return Poll::Ready(Event::Client);
                 }
                 Poll::Pending => self.from_client.release(),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// While the session waits for a connection: writes what the client is owed, and reads ahead to see whether it stays.
+    /// Ready when it does not.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.poll_write_client(cx).is_err() {
+            return Poll::Ready(Event::ClientGone);
+        }
+        while self.from_client.len() < AHEAD_BYTES_MAX {
+            match self.from_client.poll_fill(&mut self.client, cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Event::ClientLeft),
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::ClientGone),
+                Poll::Ready(Ok(count)) => self.traffic.from_client += count,
+                Poll::Pending => break,
             }
         }
         Poll::Pending

@@ -8,6 +8,7 @@ mod extended;
 mod held;
 mod io;
 pub mod judge;
+mod leaving;
 mod message;
 mod names;
 mod notes;
@@ -29,6 +30,7 @@ use pointsman_wire::owed::Owed;
 pub use control::{Handle, Order};
 use held::Held;
 use io::{Event, Io};
+use leaving::Attendance;
 use notes::Note;
 pub use opening::Opening;
 use pins::Pins;
@@ -126,16 +128,11 @@ struct Flow {
     retry: retry::Retry,
 }
 
-/// Whether the client is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Attendance {
-    /// It may send more.
-    #[default]
-    There,
-    /// It said goodbye, or closed its sending side. As with PostgreSQL, what it sent before is finished and answered.
-    Leaving,
-    /// Its socket failed, or it left the queue for a connection: nobody hears, nothing more is sent for it.
-    Gone,
+impl Flow {
+    /// Whether the session ends before the next request is sent.
+    fn ends(&self) -> bool {
+        self.dismissed || self.client == Attendance::Gone
+    }
 }
 
 /// A portal whose statement touches the session.
@@ -183,14 +180,14 @@ impl Session {
     pub async fn run(mut self) -> End {
         let end = match self.serve().await {
             Ok(end) => end,
+            Err(_) if self.flow.client == Attendance::Gone => End::Client,
             Err(fault) => {
                 self.shared.counters.error(fault.sqlstate.as_bytes());
-                self.io.settle_approved();
-                self.io.to_client.extend(&fault.encode("FATAL"));
+                self.tell_last(&fault);
                 End::Fatal(fault)
             }
         };
-        if !matches!(end, End::Client) {
+        if self.flow.client != Attendance::Gone {
             self.flush_client().await;
         }
         self.count_traffic();
@@ -201,11 +198,16 @@ impl Session {
     async fn serve(&mut self) -> Result<End, Fault> {
         loop {
             if self.take_requests().await? {
+                self.goodbye();
+            }
+            if self.is_over() {
                 return Ok(End::Client);
             }
             match self.wait().await {
                 Wake::Event(Event::Client | Event::Room) => {}
-                Wake::Event(Event::ClientGone) => return Ok(End::Client),
+                Wake::Event(Event::ClientLeft) => self.flow.client = Attendance::Leaving,
+                Wake::Event(Event::ClientGone) => self.flow.client = Attendance::Gone,
+                Wake::Silence => self.probe_client(),
                 Wake::Event(Event::Server) => self.relay()?,
                 Wake::Event(Event::ServerGone(error)) => {
                     if let Some(end) = self.server_gone(&error)? {
@@ -214,21 +216,18 @@ impl Session {
                 }
                 Wake::Order(Order::Stop) => return Err(control::shutting_down()),
                 Wake::Order(Order::Drain) => {
-                    if self.held.is_none() && self.io.from_client.is_empty() {
-                        self.io.settle_approved();
-                        self.io.to_client.extend(&control::shutting_down().encode("FATAL"));
-                        return Ok(End::Shutdown);
-                    }
+                    self.tell_last(&control::shutting_down());
+                    return Ok(End::Shutdown);
                 }
             }
         }
     }
 
     /// Waits for the next thing to do.
-    async fn wait(&mut self) -> Wake {
-        let idle = self.held.is_none();
+    async fn next_event(&mut self) -> Wake {
+        let idle = self.held.is_none() && self.io.from_client.is_empty();
         let Self { io, held, handle, flow, .. } = self;
-        let listen = !flow.stalled;
+        let listen = !flow.stalled && flow.client == Attendance::There;
         let mut server = held.as_mut().map(|held| &mut held.lease.connection().stream);
         std::future::poll_fn(|cx| {
             if let Some(order) = handle.order(idle) {
@@ -249,6 +248,16 @@ impl Session {
         counters.sent(Side::Server, traffic.to_server);
     }
 
+    /// The last word to the client; none where it would end up in the middle of a message of the server's.
+    fn tell_last(&mut self, fault: &Fault) {
+        if self.flow.relaying > 0 && !self.flow.swallowing {
+            tracing::info!(%fault, "a client is left in the middle of a message");
+            return;
+        }
+        self.io.settle_approved();
+        self.io.to_client.extend(&fault.encode("FATAL"));
+    }
+
     /// Writes what the client is still owed, for a while.
     async fn flush_client(&mut self) {
         let flushed = std::future::poll_fn(|cx| self.io.poll_farewell(cx));
@@ -261,4 +270,6 @@ impl Session {
 enum Wake {
     Event(Event),
     Order(Order),
+    /// Nothing has happened for a while to a client that is leaving.
+    Silence,
 }

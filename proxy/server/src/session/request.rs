@@ -49,7 +49,8 @@ impl Session {
         if self.flow.passing.is_some() {
             return Ok(self.pass_on());
         }
-        if self.flow.stalled || self.io.is_full() {
+        // Nor while half a notice is on its way that nobody asked for: what is answered here must not break into it.
+        if self.flow.stalled || self.io.is_full() || (self.flow.relaying > 0 && self.owed.is_empty()) {
             return Ok(Taken::NotNow);
         }
         let Some(header) = Header::peek(self.io.from_client.bytes())? else { return Ok(Taken::NotNow) };
@@ -227,7 +228,7 @@ impl Session {
 
     /// Tells the client of an error. One that ends the session is passed on.
     pub(super) fn tell(&mut self, fault: Fault) -> Result<(), Fault> {
-        if self.flow.dismissed {
+        if self.flow.ends() {
             return Err(fault);
         }
         tracing::debug!(%fault, user = self.shared.account.user, "request refused");
