@@ -22,6 +22,7 @@ use crate::session::{End, Opening, Session, Shared};
 use crate::transport::stream::Stream;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::credentials::Credentials;
+use crate::upstream::verifiers::Question;
 
 /// Longest time spent on telling a client that it is turned away.
 const TURN_AWAY_MAX: Duration = Duration::from_secs(2);
@@ -225,7 +226,8 @@ fn credentials(proof: &Proof, user: &str, cluster: &crate::upstream::config::Clu
     }
 }
 
-/// Users listed first, then `auth_query`, then the cluster's own user.
+/// Users listed first, then the cluster's own user, then `auth_query`, which is asked in a database of ours: roles are
+/// the same in all of them.
 struct SecretsOf<'a> {
     proxy: &'a Proxy,
     settings: &'a Settings,
@@ -240,7 +242,7 @@ impl Secrets for SecretsOf<'_> {
             CONSOLE_DATABASE => self.proxy.clusters.of_console(),
             _ => self.proxy.clusters.find(database),
         };
-        let Some((cluster, server_name)) = found else { return Ok(None) };
+        let Some((cluster, _)) = found else { return Ok(None) };
         let config = cluster.config();
         if user == config.user
             && let Some(password) = &config.password
@@ -248,8 +250,22 @@ impl Secrets for SecretsOf<'_> {
             return Ok(Some(Secret::Password(password.clone())));
         }
         let Some(query) = &self.settings.config.auth.auth_query else { return Ok(None) };
-        let place = query.database.as_deref().unwrap_or(&server_name);
-        let text = self.proxy.verifiers.secret(&cluster, place, (&query.sql, query.keep), user).await?;
-        Ok(text.map(|text| Secret::detect(&text)))
+        let database = query.database.as_deref().unwrap_or(&config.maintenance_database);
+        let question = Question { sql: &query.sql, database, keep: query.keep };
+        match self.proxy.verifiers.secret(&cluster, question, user).await {
+            Ok(text) => Ok(text.map(|text| Secret::detect(&text))),
+            Err(fault) => {
+                // Who has proven nothing yet learns nothing of our servers: this login fails like one with a wrong password.
+                tracing::warn!(%fault, user, cluster = config.name, "the user's verifier cannot be read");
+                Ok(None)
+            }
+        }
+    }
+
+    fn doubt(&self, user: &str, database: &str) {
+        let listed = self.settings.users.lookup(user).is_some();
+        if let Some((cluster, _)) = self.proxy.clusters.find(database).filter(|_| !listed) {
+            self.proxy.verifiers.doubt(&cluster, user);
+        }
     }
 }

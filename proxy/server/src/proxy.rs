@@ -188,6 +188,7 @@ impl Proxy {
         self.clusters
             .reload(&settings.config.clusters, overrides)
             .map_err(|why| Fault::pointsman("55000", why))?;
+        self.verifiers.forget_all();
         self.settings.store(Arc::new(settings));
         Ok(())
     }

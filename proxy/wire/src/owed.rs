@@ -80,7 +80,8 @@ pub struct Owed<E> {
     queue: VecDeque<Entry<E>>,
     /// Inside COPY FROM STDIN: a `Sync` sent now is ignored by the server.
     copying: bool,
-    /// After an error, with no `Sync` sent yet: the server ignores what is sent now.
+    /// After an error in the extended protocol, with no `Sync` sent yet: the server ignores what is sent now, simple
+    /// queries and function calls too.
     skipping: bool,
 }
 
@@ -111,7 +112,7 @@ impl<E> Owed<E> {
         self.copying
     }
 
-    /// Whether the server ignores everything until the next `Sync`.
+    /// Whether the server ignores everything until the next `Sync`. What is sent now must not be pushed but the `Sync`.
     pub fn is_skipping(&self) -> bool {
         self.skipping
     }
@@ -130,7 +131,7 @@ impl<E> Owed<E> {
     pub fn push(&mut self, ask: Ask, deal: Deal, effect: Option<E>) {
         match ask {
             Ask::Sync if self.copying => return,
-            Ask::Sync | Ask::Query => self.skipping = false,
+            Ask::Sync => self.skipping = false,
             Ask::CopyEnd if self.copying => {
                 self.copying = false;
                 return;
@@ -211,17 +212,18 @@ impl<E> Owed<E> {
         });
     }
 
-    /// An ErrorResponse: a simple query goes on to its ReadyForQuery, everything else is skipped up to a `Sync`.
+    /// An ErrorResponse: what ends with ReadyForQuery goes on to it; after any other message, whatever was sent is skipped
+    /// up to a `Sync` (`ignore_till_sync` in PostgreSQL's `postgres.c`), simple queries and function calls included.
     fn error(&mut self, deal: Deal) -> Reply<E> {
         self.copying = false;
         let mut skipped = Vec::new();
-        while let Some(head) = self.queue.front() {
-            if head.ask.ends_with_ready() {
-                return Reply { deal, settled: None, skipped };
-            }
-            skipped.extend(self.queue.pop_front());
+        if self.queue.front().is_some_and(|head| head.ask.ends_with_ready()) {
+            return Reply { deal, settled: None, skipped };
         }
-        self.skipping = true;
+        while let Some(entry) = self.queue.pop_front_if(|entry| entry.ask != Ask::Sync) {
+            skipped.push(entry);
+        }
+        self.skipping = self.queue.is_empty();
         Reply { deal, settled: None, skipped }
     }
 
@@ -234,78 +236,4 @@ impl<E> Owed<E> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pushed(asks: &[Ask]) -> Owed<usize> {
-        let mut owed = Owed::default();
-        for (index, ask) in asks.iter().enumerate() {
-            owed.push(ask.clone(), Deal::Forward, Some(index));
-        }
-        owed
-    }
-
-    #[test]
-    fn an_extended_query_settles_in_order() {
-        let mut owed = pushed(&[Ask::Parse, Ask::Bind, Ask::DescribePortal, Ask::Execute, Ask::Sync]);
-        let mut settled = Vec::new();
-        for tag in *b"12TDDCZ" {
-            settled.extend(owed.reply(tag).expect("expected").settled.and_then(|entry| entry.effect));
-        }
-        assert_eq!(settled, [0, 1, 2, 3, 4]);
-        assert!(owed.is_empty());
-    }
-
-    #[test]
-    fn an_error_skips_to_the_next_sync() {
-        let mut owed = pushed(&[Ask::Parse, Ask::Bind, Ask::Local(Bytes::new()), Ask::Sync, Ask::Bind]);
-        let reply = owed.reply(b'E').expect("expected");
-        assert_eq!(reply.skipped.len(), 3);
-        assert!(!owed.is_skipping());
-        assert!(owed.reply(b'Z').expect("expected").settled.is_some());
-        assert_eq!(owed.reply(b'E').expect("expected").skipped.len(), 1);
-        assert!(owed.is_skipping(), "no Sync was sent: the server skips what comes");
-        owed.push(Ask::Sync, Deal::Forward, None);
-        assert!(!owed.is_skipping());
-    }
-
-    #[test]
-    fn a_sync_inside_copy_data_is_not_owed() {
-        let mut owed = pushed(&[Ask::Bind, Ask::Execute, Ask::Sync]);
-        owed.reply(b'2').expect("expected");
-        owed.reply(b'G').expect("expected");
-        assert_eq!(owed.len(), 1);
-        owed.push(Ask::Sync, Deal::Forward, None);
-        owed.push(Ask::CopyEnd, Deal::Forward, None);
-        owed.push(Ask::Sync, Deal::Forward, None);
-        assert_eq!(owed.len(), 2);
-        owed.reply(b'C').expect("expected");
-        owed.reply(b'Z').expect("expected");
-        assert!(owed.is_empty());
-    }
-
-    #[test]
-    fn copy_data_sent_ahead_of_its_invitation() {
-        let mut owed = pushed(&[Ask::Execute, Ask::Sync, Ask::CopyEnd, Ask::Sync]);
-        owed.reply(b'G').expect("expected");
-        assert!(!owed.is_copying());
-        owed.reply(b'C').expect("expected");
-        owed.reply(b'Z').expect("expected");
-        assert!(owed.is_empty());
-    }
-
-    #[test]
-    fn what_nobody_asked_for_is_refused() {
-        assert_eq!(Owed::<()>::default().reply(b'Z').err(), Some(Unexpected(b'Z')));
-        assert_eq!(pushed(&[Ask::Parse]).reply(b'2').err(), Some(Unexpected(b'2')));
-        assert!(pushed(&[Ask::Parse]).reply(b'N').is_ok());
-    }
-
-    #[test]
-    fn a_notification_reaches_the_client_whatever_is_owed() {
-        let mut owed = Owed::<()>::default();
-        owed.push(Ask::Query, Deal::Swallow, None);
-        assert_eq!(owed.reply(b'A').expect("expected").deal, Deal::Forward);
-        assert_eq!(owed.reply(b'N').expect("expected").deal, Deal::Swallow);
-    }
-}
+mod tests;

@@ -85,7 +85,7 @@ pub struct User {
 pub struct AuthQuery {
     /// The query.
     pub sql: String,
-    /// Database it runs in; the client's own when absent.
+    /// Database it runs in; the cluster's maintenance database when absent. Never the client's: a stranger names that.
     pub database: Option<String>,
     /// How long an answer is kept.
     pub keep: Duration,

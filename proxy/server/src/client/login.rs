@@ -26,6 +26,9 @@ pub trait Secrets: Send + Sync {
         user: &str,
         database: &str,
     ) -> impl Future<Output = Result<Option<Secret>, Fault>> + Send;
+
+    /// A proof of `user` did not fit the secret: it may have been changed.
+    fn doubt(&self, user: &str, database: &str);
 }
 
 /// What a client meets at the door.
@@ -134,7 +137,11 @@ async fn admit(framed: &mut Framed, door: &Door, secrets: &impl Secrets) -> Resu
     }
     let end_point_hash = door.tls.as_ref().and_then(|tls| tls.end_point_hash.clone());
     let claim = Claim { user: &user, secret: secret.as_ref(), method: door.method, end_point_hash };
-    let proof = door.prover.prove(framed, claim, &mut out).await?;
+    let proof = door.prover.prove(framed, claim, &mut out).await.inspect_err(|fault| {
+        if fault.sqlstate == "28P01" {
+            secrets.doubt(&user, &database);
+        }
+    })?;
     Authentication::Ok.encode(&mut out);
     Ok(Some(Entered::Start(Box::new(Identity { startup, user, database, proof, version, out }))))
 }

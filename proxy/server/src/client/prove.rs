@@ -67,8 +67,8 @@ pub struct Claim<'a> {
 pub struct Prover {
     /// Makes the challenge of unknown users look like that of known ones: the same at each try.
     mock_secret: [u8; 32],
-    /// Verifiers of users with a plain password, so that PBKDF2 runs once for each.
-    derived: Mutex<HashMap<String, (String, Verifier)>>,
+    /// Verifiers of users with a plain password, by both, so that PBKDF2 runs once for each.
+    derived: Mutex<HashMap<(String, String), Verifier>>,
 }
 
 impl Default for Prover {
@@ -175,9 +175,8 @@ impl Prover {
     }
 
     fn derive(&self, user: &str, password: &str) -> Verifier {
-        if let Some((known, verifier)) = self.derived().get(user)
-            && known == password
-        {
+        let key = (user.to_owned(), password.to_owned());
+        if let Some(verifier) = self.derived().get(&key) {
             return verifier.clone();
         }
         let verifier = Verifier::derive(password.as_bytes(), &rand::random::<[u8; 16]>(), ITERATIONS);
@@ -185,11 +184,11 @@ impl Prover {
         if derived.len() >= DERIVED_MAX {
             derived.clear();
         }
-        derived.insert(user.to_owned(), (password.to_owned(), verifier.clone()));
+        derived.insert(key, verifier.clone());
         verifier
     }
 
-    fn derived(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, Verifier)>> {
+    fn derived(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Verifier>> {
         self.derived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

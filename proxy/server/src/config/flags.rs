@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::client::config::{AuthConfig, AuthMethod, ClientLimits, Secret, User};
+use crate::client::config::{AuthConfig, AuthMethod, ClientLimits};
 use crate::transport::config::ServerTls;
 use crate::upstream::config::{PoolConfig, PoolMode};
 
@@ -54,15 +54,8 @@ impl Config {
         let mut cluster = new_cluster("default".into(), urls, &ServerTls::default(), &mut problems);
         cluster.pool = read_pool(flags, &mut problems);
         let mut auth = read_auth(flags, &mut problems);
-        let own = cluster.password.clone().map(Secret::Password);
-        if flags.userlist.is_some()
-            && own.is_some()
-            && !auth.users.iter().any(|user| user.name == cluster.user)
-        {
-            auth.users.push(User { name: cluster.user.clone(), secret: own });
-        }
         let clusters = vec![cluster];
-        default_users(&mut auth, &clusters);
+        default_users(&mut auth);
         let config = Self {
             listen: read_listen(flags, &mut problems),
             admin: flags

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::client::config::{AuthConfig, AuthMethod, AuthQuery, Secret, User};
 use crate::client::users::{is_md5, is_verifier, parse_userlist};
 use crate::transport::config::{ClientCertificate, Listen};
-use crate::upstream::config::ClusterConfig;
 
 use super::problem::{Problem, Problems};
 use super::section::Section;
@@ -16,8 +15,11 @@ use super::{Config, take_file, told, value};
 /// How long an answer of the `auth_query` is kept when nobody says.
 const AUTH_QUERY_KEEP: Duration = Duration::from_secs(30);
 
-/// Names and verifiers of roles that may log in now. Everything is qualified: the query must mean the same under any `search_path`.
-pub(crate) const AUTH_QUERY: &str = "SELECT rolname::pg_catalog.text, rolpassword FROM pg_catalog.pg_authid \
+/// Names and verifiers of roles that may log in now, and the seconds for which they may. Everything is qualified: the
+/// query must mean the same under any `search_path`.
+pub(crate) const AUTH_QUERY: &str = "SELECT rolname::pg_catalog.text, rolpassword, \
+    pg_catalog.date_part('epoch', rolvaliduntil) OPERATOR(pg_catalog.-) \
+    pg_catalog.date_part('epoch', pg_catalog.now()) FROM pg_catalog.pg_authid \
     WHERE rolname OPERATOR(pg_catalog.=) $1 AND rolcanlogin \
     AND (rolvaliduntil IS NULL OR rolvaliduntil OPERATOR(pg_catalog.>) pg_catalog.now())";
 
@@ -131,17 +133,10 @@ fn read_auth_query(mut section: Section<'_>, problems: &mut Problems<'_>) -> Aut
     query
 }
 
-/// Where nobody is listed and no query is given: the users of the clusters' URLs, and whoever `pg_authid` can verify.
-pub(crate) fn default_users(auth: &mut AuthConfig, clusters: &[ClusterConfig]) {
+/// Where nobody is listed and no query is given: whoever `pg_authid` can verify.
+pub(crate) fn default_users(auth: &mut AuthConfig) {
     if !auth.users.is_empty() || auth.userlist.is_some() || auth.auth_query.is_some() {
         return;
-    }
-    for cluster in clusters {
-        let secret = cluster.password.clone().map(Secret::Password);
-        let known = auth.users.iter().any(|user| user.name == cluster.user);
-        if !known && secret.is_some() {
-            auth.users.push(User { name: cluster.user.clone(), secret });
-        }
     }
     auth.auth_query = Some(AuthQuery { sql: AUTH_QUERY.into(), database: None, keep: AUTH_QUERY_KEEP });
 }

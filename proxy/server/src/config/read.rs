@@ -61,7 +61,7 @@ pub(crate) fn read_document(text: &str, problems: &mut Problems<'_>) -> Option<C
     top.set("templates_max", &mut config.templates_max, problems, value::count(1, 10_000_000));
     top.set("shutdown_timeout", &mut config.shutdown_timeout, problems, value::duration);
     top.set("watch", &mut config.watch, problems, value::boolean);
-    default_users(&mut config.auth, &config.clusters);
+    default_users(&mut config.auth);
     super::login::check_method(&config, top.place, problems);
     top.close(problems);
     Some(config)

@@ -48,10 +48,7 @@ impl Session {
         match self.perform_on(request).await {
             Ok(true) => {}
             Ok(false) => return Ok(Taken::NotNow),
-            Err(fault) => {
-                self.refuse_batch(&fault);
-                return Ok(Taken::Done);
-            }
+            Err(fault) => return self.refuse_batch(fault),
         }
         let (kind, reads) = match &survey.decides {
             Some((_, verdict)) => (verdict.kind, verdict.marks.has(Marks::READ)),
@@ -80,11 +77,7 @@ impl Session {
                 Ok(Taken::Done)
             }
             Ok(false) => Ok(Taken::NotNow),
-            Err(fault) => {
-                self.tell(&fault);
-                self.flow.skip_to_sync = true;
-                Ok(Taken::Done)
-            }
+            Err(fault) => self.refuse_batch(fault),
         }
     }
 
@@ -143,9 +136,10 @@ impl Session {
     }
 
     /// The error stands for the whole batch: what follows is skipped up to the client's `Sync`.
-    fn refuse_batch(&mut self, fault: &Fault) {
-        self.tell(fault);
+    pub(super) fn refuse_batch(&mut self, fault: Fault) -> Result<Taken, Fault> {
+        self.tell(fault)?;
         self.flow.skip_to_sync = true;
+        Ok(Taken::Done)
     }
 }
 

@@ -8,7 +8,6 @@ use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
 use pointsman_wire::startup::CancelRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Notify;
 
 use super::about::About;
 use super::control::Handle;
@@ -20,50 +19,20 @@ use crate::upstream::connection::{CancelHold, CancelTarget};
 /// Longest time that a cancel may take; its target is held for as long.
 const CANCEL_MAX: Duration = Duration::from_secs(5);
 
-/// What a session does now that can be cancelled.
+/// The server connection that serves a session now.
 #[derive(Debug, Default)]
-enum Doing {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// A server connection serves it.
-    Served(Arc<CancelTarget>),
-    /// It waits for one; the cancel wakes it.
-    Waits(Arc<Notify>),
-}
-
-/// What a session does now, as a cancel request finds it.
-#[derive(Debug, Default)]
-pub struct CancelSlot(Mutex<Doing>);
+pub struct CancelSlot(Mutex<Option<Arc<CancelTarget>>>);
 
 impl CancelSlot {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Doing> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Says which connection serves the session from now on. The session calls it before the connection can serve
     /// anyone else.
     pub fn point_at(&self, target: Option<&Arc<CancelTarget>>) {
-        *self.lock() = target.map_or(Doing::Nothing, |target| Doing::Served(Arc::clone(target)));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = target.cloned();
     }
 
-    /// Says that the session waits for a connection; a cancel wakes whoever waits on what is returned.
-    pub(super) fn wait_here(&self) -> Arc<Notify> {
-        let woken = Arc::new(Notify::new());
-        *self.lock() = Doing::Waits(Arc::clone(&woken));
-        woken
-    }
-
-    /// Holds the connection that serves the session now; wakes the session if it waits for one.
+    /// Holds the connection that serves the session now.
     fn hold(&self) -> Option<CancelHold> {
-        match &*self.lock() {
-            Doing::Nothing => None,
-            Doing::Served(target) => Some(CancelHold::new(target)),
-            Doing::Waits(woken) => {
-                woken.notify_one();
-                None
-            }
-        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(CancelHold::new)
     }
 }
 

@@ -37,8 +37,9 @@ impl Session {
     /// Takes messages of the extended protocol: one by one on a connection that is held for them anyway, else all of
     /// them up to the `Sync` or `Flush` that asks for replies.
     pub(super) async fn extended(&mut self, header: Header) -> Result<Taken, Fault> {
-        if self.owed.is_skipping() && header.tag != b'S' {
-            self.io.from_client.consume(header.frame_len());
+        if self.held.is_some() && self.flow.skip_to_sync {
+            // Told here of an error that the server knows nothing of: its `Sync` ends that, and needs nothing else first.
+            self.message(header)?;
             return Ok(Taken::Done);
         }
         if matches!(header.tag, b'P' | b'B' | b'D' | b'C') && self.stalls_on_names() {
@@ -56,8 +57,12 @@ impl Session {
             return self.batch(header).await;
         }
         // The connection is held, so this borrows none: it waits for its turn or for a replica, or catches up.
-        if !self.flow.unsynced && !self.perform_on(None).await? {
-            return Ok(Taken::NotNow);
+        if !self.flow.unsynced {
+            match self.perform_on(None).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(Taken::NotNow),
+                Err(fault) => return self.refuse_batch(fault),
+            }
         }
         self.message(header)?;
         Ok(Taken::Done)
@@ -81,6 +86,8 @@ impl Session {
             }
             _ => {
                 self.io.to_server.extend(frame);
+                // What is answered here is due now: the server may have nothing to say to it.
+                self.give_local_replies();
                 Ok(())
             }
         };
@@ -115,6 +122,7 @@ impl Session {
         self.io.to_server.extend(frame);
         self.owed.push(Ask::Sync, Deal::Forward, None);
         self.flow.unsynced = false;
+        self.flow.skip_to_sync = false;
     }
 
     fn parse(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Refusal> {

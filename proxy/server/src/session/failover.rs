@@ -1,9 +1,8 @@
 //! A statement that was not sent yet and finds no primary waits for one, for a while, instead of failing.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::control::{Order, shutting_down};
 use super::{Session, held::Unheld};
 use crate::fault::Fault;
 use crate::upstream::config::Role;
@@ -30,7 +29,8 @@ impl Session {
                 place = Some(cluster.wait_for_primary().ok_or_else(too_many)?);
             }
             cluster.suspect();
-            self.await_round(round, left).await?;
+            // A round that does not come in time is followed by a last try.
+            self.attend(async { Ok(tokio::time::timeout(left, round).await.is_ok()) }).await?;
         }
     }
 
@@ -42,24 +42,6 @@ impl Session {
             Some(primary) => self.borrow_from(primary, Role::Primary).await,
             None => Err(Unheld { fault: no_primary(), unreachable: true }),
         }
-    }
-
-    /// Waits for `round`, for `limit`, for a cancel by the client, or for the order to stop.
-    async fn await_round(&mut self, round: impl Future<Output = ()>, limit: Duration) -> Result<(), Fault> {
-        let cancelled = self.cancel.wait_here();
-        let handle = Arc::clone(&self.handle);
-        let stopped = std::future::poll_fn(|_| match handle.order(false) {
-            Some(Order::Stop) => std::task::Poll::Ready(()),
-            _ => std::task::Poll::Pending,
-        });
-        let outcome = tokio::select! {
-            () = round => Ok(()),
-            () = tokio::time::sleep(limit) => Ok(()),
-            () = cancelled.notified() => Err(Fault::pointsman("57014", "canceling statement due to user request")),
-            () = stopped => Err(shutting_down()),
-        };
-        self.cancel.point_at(None);
-        outcome
     }
 }
 

@@ -1,8 +1,6 @@
 //! The server connection that a session holds: how it gets it, keeps it in step, and gives it back.
 
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Instant;
 
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::owed::{Ask, Deal};
@@ -12,13 +10,12 @@ use super::notes::Note;
 use super::pins::{PROBE, Pins};
 use super::statements::global_name;
 use super::{Session, message};
-use crate::fault::{Fault, Side};
+use crate::fault::Fault;
 use crate::upstream::config::{PoolMode, Role};
 use crate::upstream::connection::Place;
 use crate::upstream::freshness::Writes;
 use crate::upstream::lease::Lease;
 use crate::upstream::ping;
-use crate::upstream::pool::Pool;
 use crate::upstream::server::{Server, State};
 use crate::upstream::settings::difference;
 
@@ -94,7 +91,7 @@ impl Session {
             return self.hold_primary().await;
         };
         match self.borrow_from(server, Role::Replica).await {
-            Err(unheld) if unheld.fault.side != Side::Client && unheld.fault.sqlstate != "53300" => {
+            Err(unheld) if unheld.fault.sqlstate != "53300" && !self.flow.ends() => {
                 self.shared.cluster.suspect_server(server.index);
                 self.shared.counters.retried();
                 self.hold_primary().await
@@ -130,7 +127,7 @@ impl Session {
             Some(lease) => lease,
             None => {
                 let pool = Arc::clone(pool);
-                self.wait_for(&pool, server.index, role).await?
+                self.queue_up(&pool, server.index, role).await?
             }
         };
         self.meter.assigned(server.index);
@@ -144,32 +141,6 @@ impl Session {
         }
         self.held = Some(Held { lease, role, server: Arc::clone(server), writes: Writes::Nothing });
         Ok(())
-    }
-
-    /// Waits for a connection, for as long as the client does: it may leave, or cancel.
-    async fn wait_for(&mut self, pool: &Arc<Pool>) -> Result<Lease, Fault> {
-        let since = Instant::now();
-        self.meter.about.note_waiting(true);
-        // A cancel from before was for nothing.
-        self.handle.take_cancelled();
-        let mut checkout = std::pin::pin!(pool.checkout());
-        let Self { io, handle, .. } = self;
-        let outcome = std::future::poll_fn(|cx| {
-            if let Poll::Ready(outcome) = checkout.as_mut().poll(cx) {
-                return Poll::Ready(outcome);
-            }
-            if handle.order(false).is_some() {
-                return Poll::Ready(Err(super::control::shutting_down()));
-            }
-            if handle.take_cancelled() {
-                return Poll::Ready(Err(super::control::cancelled()));
-            }
-            io.poll_departure(cx).map(|()| Err(Fault::client("08006", "the client left while it waited")))
-        })
-        .await;
-        self.meter.about.note_waiting(false);
-        self.meter.usage.waited(since.elapsed());
-        outcome
     }
 
     /// A change of role, and settings that an extension may have taken over since, are confirmed before anything runs
@@ -201,7 +172,7 @@ impl Session {
     /// Before a request: closes what is due, and sends the settings that the connection lacks. Only where the server
     /// is between requests, or in a transaction that has not failed.
     pub(super) fn catch_up(&mut self) {
-        if self.status == TransactionStatus::Failed || self.flow.unsynced {
+        if self.status == TransactionStatus::Failed || self.flow.unsynced || self.owed.is_skipping() {
             return;
         }
         let Some(held) = &mut self.held else { return };
@@ -222,9 +193,11 @@ impl Session {
         self.wants.caught_up(self.status == TransactionStatus::InTransaction);
     }
 
-    /// Gives the connection back if the server is idle, owes nothing, and the session holds nothing on it.
+    /// Gives the connection back if the server is idle, owes nothing, is between two messages and waits for no `Sync`, and
+    /// the session holds nothing on it.
     pub(super) fn release_if_free(&mut self) {
-        let free = self.owed.is_empty() && self.status == TransactionStatus::Idle && !self.flow.unsynced;
+        let between = self.owed.is_empty() && !self.owed.is_skipping() && self.flow.relaying == 0;
+        let free = between && self.status == TransactionStatus::Idle && !self.flow.unsynced;
         if !free || self.held.is_none() {
             return;
         }
@@ -286,7 +259,8 @@ impl Session {
     pub(super) fn part(mut self) {
         let Some(mut held) = self.held.take() else { return };
         let connection = held.lease.connection();
-        let resting = self.owed.is_empty() && !self.flow.unsynced && self.io.to_server.is_empty();
+        let between = self.owed.is_empty() && !self.owed.is_skipping() && self.flow.relaying == 0;
+        let resting = between && !self.flow.unsynced && self.io.to_server.is_empty();
         let mut beyond = self.pins;
         beyond.clear(Pins::SESSION_MODE);
         if !resting || !beyond.is_empty() || self.flow.probe_due {

@@ -11,6 +11,8 @@ use crate::transport::stream::Stream;
 
 /// While more bytes than this wait for a server, nothing more is read from the client.
 const TO_SERVER_MAX: usize = 256 * 1024;
+/// While a session waits for a connection, no more than this many of the client's bytes are read ahead.
+const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// While more bytes than this wait for the client, nothing more is read from the server.
 const TO_CLIENT_MAX: usize = 64 * 1024;
 
@@ -19,7 +21,9 @@ const TO_CLIENT_MAX: usize = 64 * 1024;
 pub enum Event {
     /// Bytes came from the client.
     Client,
-    /// The client closed its side, or its socket failed.
+    /// The client closed its side: it may still hear.
+    ClientLeft,
+    /// The client's socket failed.
     ClientGone,
     /// Bytes came from the server.
     Server,
@@ -137,7 +141,8 @@ impl Io {
         }
         if listen && !full {
             match self.from_client.poll_fill(&mut self.client, cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Event::ClientGone),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Event::ClientLeft),
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::ClientGone),
                 Poll::Ready(Ok(count)) => {
                     self.traffic.from_client += count;
                     return Poll::Ready(Event::Client);
@@ -148,13 +153,18 @@ impl Io {
         Poll::Pending
     }
 
-    /// Ready when the client has left. What it sends meanwhile is kept, within limits.
-    pub fn poll_departure(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.from_client.len() < TO_SERVER_MAX {
+    /// While the session waits for a connection: writes what the client is owed, and reads ahead to see whether it stays.
+    /// Ready when it does not.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.poll_write_client(cx).is_err() {
+            return Poll::Ready(Event::ClientGone);
+        }
+        while self.from_client.len() < AHEAD_BYTES_MAX {
             match self.from_client.poll_fill(&mut self.client, cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Event::ClientLeft),
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::ClientGone),
                 Poll::Ready(Ok(count)) => self.traffic.from_client += count,
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => break,
             }
         }
         Poll::Pending

@@ -11,6 +11,7 @@ mod fresh;
 mod held;
 mod io;
 pub mod judge;
+mod leaving;
 mod message;
 mod meter;
 mod names;
@@ -33,6 +34,7 @@ use pointsman_wire::owed::Owed;
 pub use control::{Handle, Order};
 use held::Held;
 use io::{Event, Io};
+use leaving::Attendance;
 use meter::Meter;
 use notes::Note;
 pub use opening::Opening;
@@ -126,10 +128,21 @@ struct Flow {
     definitions_changed: bool,
     /// The server said that it is going.
     fatal: bool,
+    /// An order to leave came while the session waited for a connection.
+    dismissed: bool,
+    /// Whether the client will say more, and hears.
+    client: Attendance,
     /// Portals whose statements touch the session, until the transaction ends.
     portals: Vec<Portal>,
     /// A read on a replica that can still be asked again elsewhere.
     retry: retry::Retry,
+}
+
+impl Flow {
+    /// Whether the session ends before the next request is sent.
+    fn ends(&self) -> bool {
+        self.dismissed || self.client == Attendance::Gone
+    }
 }
 
 /// A portal whose statement touches the session.
@@ -181,14 +194,14 @@ impl Session {
     pub async fn run(mut self) -> End {
         let end = match self.serve().await {
             Ok(end) => end,
+            Err(_) if self.flow.client == Attendance::Gone => End::Client,
             Err(fault) => {
                 self.shared.counters.error(fault.sqlstate.as_bytes());
-                self.io.settle_approved();
-                self.io.to_client.extend(&fault.encode("FATAL"));
+                self.tell_last(&fault);
                 End::Fatal(fault)
             }
         };
-        if !matches!(end, End::Client) {
+        if self.flow.client != Attendance::Gone {
             self.flush_client().await;
         }
         self.count_traffic();
@@ -199,11 +212,16 @@ impl Session {
     async fn serve(&mut self) -> Result<End, Fault> {
         loop {
             if self.take_requests().await? {
+                self.goodbye();
+            }
+            if self.is_over() {
                 return Ok(End::Client);
             }
             match self.wait().await {
                 Wake::Event(Event::Client | Event::Room) => {}
-                Wake::Event(Event::ClientGone) => return Ok(End::Client),
+                Wake::Event(Event::ClientLeft) => self.flow.client = Attendance::Leaving,
+                Wake::Event(Event::ClientGone) => self.flow.client = Attendance::Gone,
+                Wake::Silence => self.probe_client(),
                 Wake::Event(Event::Server) => self.relay()?,
                 Wake::Event(Event::ServerGone(error)) => {
                     if let Some(end) = self.server_gone(&error)? {
@@ -212,21 +230,18 @@ impl Session {
                 }
                 Wake::Order(Order::Stop) => return Err(control::shutting_down()),
                 Wake::Order(Order::Drain) => {
-                    if self.held.is_none() && self.io.from_client.is_empty() {
-                        self.io.settle_approved();
-                        self.io.to_client.extend(&control::shutting_down().encode("FATAL"));
-                        return Ok(End::Shutdown);
-                    }
+                    self.tell_last(&control::shutting_down());
+                    return Ok(End::Shutdown);
                 }
             }
         }
     }
 
     /// Waits for the next thing to do.
-    async fn wait(&mut self) -> Wake {
-        let idle = self.held.is_none();
+    async fn next_event(&mut self) -> Wake {
+        let idle = self.held.is_none() && self.io.from_client.is_empty();
         let Self { io, held, handle, flow, .. } = self;
-        let listen = !flow.stalled;
+        let listen = !flow.stalled && flow.client == Attendance::There;
         let mut server = held.as_mut().map(|held| &mut held.lease.connection().stream);
         std::future::poll_fn(|cx| {
             if let Some(order) = handle.order(idle) {
@@ -248,6 +263,16 @@ impl Session {
         counters.sent(Side::Server, traffic.to_server);
     }
 
+    /// The last word to the client; none where it would end up in the middle of a message of the server's.
+    fn tell_last(&mut self, fault: &Fault) {
+        if self.flow.relaying > 0 && !self.flow.swallowing {
+            tracing::info!(%fault, "a client is left in the middle of a message");
+            return;
+        }
+        self.io.settle_approved();
+        self.io.to_client.extend(&fault.encode("FATAL"));
+    }
+
     /// Writes what the client is still owed, for a while.
     async fn flush_client(&mut self) {
         let flushed = std::future::poll_fn(|cx| self.io.poll_farewell(cx));
@@ -260,4 +285,6 @@ impl Session {
 enum Wake {
     Event(Event),
     Order(Order),
+    /// Nothing has happened for a while to a client that is leaving.
+    Silence,
 }

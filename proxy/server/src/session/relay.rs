@@ -19,13 +19,11 @@ impl Session {
     pub(super) fn relay(&mut self) -> Result<(), Fault> {
         let mut visible = false;
         loop {
-            self.give_local_replies();
+            self.relay_rest();
             if self.flow.relaying > 0 {
-                self.relay_rest();
-                if self.flow.relaying > 0 {
-                    break;
-                }
+                break;
             }
+            self.give_local_replies();
             let Some(header) = Header::peek(self.io.unscanned()).map_err(|error| desync(&error))? else {
                 break;
             };
@@ -75,7 +73,11 @@ impl Session {
         self.relay_rest();
     }
 
-    fn give_local_replies(&mut self) {
+    /// Gives the replies of our own that are due; not into the middle of a message of the server's.
+    pub(super) fn give_local_replies(&mut self) {
+        if self.flow.relaying > 0 {
+            return;
+        }
         while let Some((bytes, _note)) = self.owed.pop_local() {
             self.io.settle_approved();
             self.io.to_client.extend(&bytes);

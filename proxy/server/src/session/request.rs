@@ -49,7 +49,8 @@ impl Session {
         if self.flow.passing.is_some() {
             return Ok(self.pass_on());
         }
-        if self.flow.stalled || self.io.is_full() {
+        // Nor while half a notice is on its way that nobody asked for: what is answered here must not break into it.
+        if self.flow.stalled || self.io.is_full() || (self.flow.relaying > 0 && self.owed.is_empty()) {
             return Ok(Taken::NotNow);
         }
         let Some(header) = Header::peek(self.io.from_client.bytes())? else { return Ok(Taken::NotNow) };
@@ -67,7 +68,7 @@ impl Session {
         match header.tag {
             b'X' => Ok(Taken::Goodbye),
             b'c' | b'f' => Ok(self.copy_end(header)),
-            tag if self.flow.skip_to_sync && tag != b'S' => {
+            tag if (self.flow.skip_to_sync || self.owed.is_skipping()) && tag != b'S' => {
                 self.io.from_client.consume(header.frame_len());
                 Ok(Taken::Done)
             }
@@ -168,11 +169,7 @@ impl Session {
         match self.perform_on(None).await {
             Ok(true) => {}
             Ok(false) => return Ok(Taken::NotNow),
-            Err(fault) => {
-                self.io.from_client.consume(header.frame_len());
-                self.refuse(&fault);
-                return Ok(Taken::Done);
-            }
+            Err(fault) => return self.refuse(header.frame_len(), fault),
         }
         self.send_frame(header.frame_len());
         self.owed.push(Ask::FunctionCall, Deal::Forward, None);
@@ -186,18 +183,25 @@ impl Session {
         self.io.from_client.consume(length);
     }
 
-    /// Tells the client of an error in place of a simple query's or function call's reply.
-    pub(super) fn refuse(&mut self, fault: &Fault) {
-        self.tell(fault);
-        self.io.to_client.extend(&super::message::ready(TransactionStatus::Idle.byte()));
+    /// Tells the client of an error in place of the reply to a simple query or function call of this length. A
+    /// transaction that is open stays open: the server has heard nothing of it.
+    pub(super) fn refuse(&mut self, frame_len: usize, fault: Fault) -> Result<Taken, Fault> {
+        self.tell(fault)?;
+        self.io.from_client.consume(frame_len);
+        self.io.to_client.extend(&super::message::ready(self.status.byte()));
+        Ok(Taken::Done)
     }
 
-    /// Tells the client of an error.
-    pub(super) fn tell(&mut self, fault: &Fault) {
+    /// Tells the client of an error. One that ends the session is passed on.
+    pub(super) fn tell(&mut self, fault: Fault) -> Result<(), Fault> {
+        if self.flow.ends() {
+            return Err(fault);
+        }
         tracing::debug!(%fault, user = self.shared.account.user, "request refused");
         self.shared.counters.error(fault.sqlstate.as_bytes());
         self.io.settle_approved();
         self.io.to_client.extend(&fault.encode("ERROR"));
+        Ok(())
     }
 
     /// Copy data is passed on as it comes, in pieces. Outside of a copy PostgreSQL drops it, and so do we.

@@ -204,6 +204,10 @@ impl Session {
             self.io.drop_unscanned(header.frame_len());
             return Ok(());
         }
+        if self.owed.is_empty() {
+            // A simple query or function call ends a pipeline as `Sync` does, if nothing before it failed.
+            self.flow.unsynced = false;
+        }
         if !own {
             self.retry_is_over(reply.deal);
             self.meter.ready(!self.owed.is_empty(), status == TransactionStatus::Idle);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
 use pointsman_wire::owed::{Ask, Deal};
@@ -36,11 +37,7 @@ impl Session {
         match self.perform_on(Some((&facts, &verdict))).await {
             Ok(true) => {}
             Ok(false) => return Ok(Taken::NotNow),
-            Err(fault) => {
-                self.io.from_client.consume(frame_len);
-                self.refuse(&fault);
-                return Ok(Taken::Done);
-            }
+            Err(fault) => return self.refuse(frame_len, fault),
         }
         self.count(verdict.kind);
         self.note_retry(verdict.marks.has(Marks::READ), frame_len);
@@ -69,8 +66,10 @@ impl Session {
 
     /// A query that is no text: the server says so.
     async fn malformed(&mut self, frame_len: usize) -> Result<Taken, Fault> {
-        if !self.perform_on(None).await? {
-            return Ok(Taken::NotNow);
+        match self.perform_on(None).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Taken::NotNow),
+            Err(fault) => return self.refuse(frame_len, fault),
         }
         self.send_frame(frame_len);
         self.owe_query(None);
@@ -83,10 +82,14 @@ impl Session {
         self.owe_query(note);
     }
 
-    /// A simple query does away with the unnamed statement, the client's and the server's.
+    /// A simple query does away with the unnamed statement, the client's and the server's; unless an error before it makes
+    /// the server skip it.
     fn owe_query(&mut self, note: Option<Note>) {
+        let before = self.statements.set_unnamed(None);
+        if self.flow.unsynced {
+            self.owed.push(Ask::Local(Bytes::new()), Deal::Forward, Some(Note::Unnamed(before)));
+        }
         self.owed.push(Ask::Query, Deal::Forward, note);
-        self.statements.set_unnamed(None);
         if let Some(held) = &mut self.held {
             held.lease.connection().unnamed = 0;
         }

@@ -26,6 +26,9 @@ use crate::transport::tls;
 /// Longest message accepted from a server during login, in bytes.
 const LOGIN_BODY_MAX: usize = 1024 * 1024;
 
+/// SQLSTATE of a server whose pg_hba.conf has no place for this kind of connection.
+pub const REFUSED: &str = "28000";
+
 /// Who logs in, and with what.
 #[derive(Debug, Clone)]
 pub struct Login {
@@ -127,19 +130,23 @@ pub async fn open(server: &ServerConfig, plain: bool) -> Result<Stream, Fault> {
 pub async fn log_in(server: &ServerConfig, login: &Login) -> Result<LoggedIn, Fault> {
     let stream = open(server, server.tls.mode == TlsMode::Allow).await?;
     let encrypted = stream.is_tls();
-    let first = exchange(stream, server, login).await;
-    let other_way = match server.tls.mode {
-        TlsMode::Allow => !encrypted,
-        TlsMode::Prefer => encrypted,
-        _ => false,
-    };
-    match first {
-        // pg_hba.conf may take only the other kind of connection.
-        Err(fault) if other_way && fault.sqlstate == "28000" => {
+    match exchange(stream, server, login).await {
+        Err(fault) if goes_other_way(server, encrypted, &fault) => {
             exchange(open(server, encrypted).await?, server, login).await
         }
         outcome => outcome,
     }
+}
+
+/// Whether a login that failed is tried once more with the other kind of stream: pg_hba.conf may take only that, and the
+/// mode leaves the choice.
+pub fn goes_other_way(server: &ServerConfig, encrypted: bool, fault: &Fault) -> bool {
+    let free = match server.tls.mode {
+        TlsMode::Allow => !encrypted,
+        TlsMode::Prefer => encrypted,
+        _ => false,
+    };
+    free && fault.sqlstate == REFUSED
 }
 
 async fn exchange(stream: Stream, server: &ServerConfig, login: &Login) -> Result<LoggedIn, Fault> {

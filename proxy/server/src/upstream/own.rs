@@ -5,17 +5,28 @@ use std::time::Duration;
 
 use tokio_postgres::NoTls;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::NoTlsStream;
 
-use super::config::ClusterConfig;
-use super::connect::open;
+use super::config::{Address, ClusterConfig};
+use super::connect::{REFUSED, goes_other_way, open};
 use super::server::Server;
 use crate::fault::Fault;
+use crate::transport::config::TlsMode;
+use crate::transport::stream::Stream;
 
 /// A connection of Pointsman's own user. Closed when dropped.
 #[derive(Debug)]
 pub struct Own {
     client: tokio_postgres::Client,
+    server: Arc<Server>,
     driver: tokio::task::JoinHandle<()>,
+}
+
+impl Own {
+    /// Whether it leads to this server.
+    pub fn leads_to(&self, server: &Arc<Server>) -> bool {
+        Arc::ptr_eq(&self.server, server)
+    }
 }
 
 impl Drop for Own {
@@ -45,22 +56,14 @@ pub async fn connect(
 ) -> Result<Own, Fault> {
     let address = &server.config.address;
     let work = async {
-        let stream = open(&server.config, false).await?;
-        let mut config = tokio_postgres::Config::new();
-        config
-            .user(&cluster.user)
-            .dbname(database)
-            .application_name("pointsman")
-            .options("-c search_path=pg_catalog -c default_transaction_read_only=on")
-            // The stream is under TLS already where the configuration says so.
-            .ssl_mode(SslMode::Disable);
-        if let Some(password) = &cluster.password {
-            config.password(password);
+        let stream = open(&server.config, server.config.tls.mode == TlsMode::Allow).await?;
+        let encrypted = stream.is_tls();
+        match log_in(cluster, address, database, stream).await {
+            Err(fault) if goes_other_way(&server.config, encrypted, &fault) => {
+                log_in(cluster, address, database, open(&server.config, encrypted).await?).await
+            }
+            outcome => outcome,
         }
-        config.connect_raw(stream, NoTls).await.map_err(|error| {
-            let told = format!("Pointsman's own user \"{}\" could not log in to {address}", cluster.user);
-            Fault::upstream("08001", told).because(why(&error))
-        })
     };
     let (client, connection) = tokio::time::timeout(limit, work)
         .await
@@ -70,7 +73,31 @@ pub async fn connect(
             tracing::debug!(%error, "own connection ended");
         }
     });
-    Ok(Own { client, driver })
+    Ok(Own { client, server: Arc::clone(server), driver })
+}
+
+async fn log_in(
+    cluster: &ClusterConfig,
+    address: &Address,
+    database: &str,
+    stream: Stream,
+) -> Result<(tokio_postgres::Client, tokio_postgres::Connection<Stream, NoTlsStream>), Fault> {
+    let mut config = tokio_postgres::Config::new();
+    config
+        .user(&cluster.user)
+        .dbname(database)
+        .application_name("pointsman")
+        .options("-c search_path=pg_catalog -c default_transaction_read_only=on")
+        // The stream is under TLS already where the configuration says so.
+        .ssl_mode(SslMode::Disable);
+    if let Some(password) = &cluster.password {
+        config.password(password);
+    }
+    config.connect_raw(stream, NoTls).await.map_err(|error| {
+        let told = format!("Pointsman's own user \"{}\" could not log in to {address}", cluster.user);
+        let refused = error.code().is_some_and(|code| code.code() == REFUSED);
+        Fault::upstream(if refused { REFUSED } else { "08001" }, told).because(why(&error))
+    })
 }
 
 /// The whole story of a `tokio_postgres` error, whose `Display` leaves the server's message out.

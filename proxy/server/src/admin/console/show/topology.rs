@@ -17,6 +17,7 @@ pub(super) const SERVERS: &[&str] = &[
     "state",
     "timeline",
     "lag_bytes",
+    "lag_seconds",
     "round_trip_us",
     "connections",
     "idle",
@@ -60,13 +61,14 @@ fn server_row(
     cluster: &Cluster,
     server: &Arc<Server>,
     primary: Option<&Arc<Server>>,
-) -> [Option<String>; 10] {
+) -> [Option<String>; 11] {
     let is_replica = server.role() == Role::Replica;
     let (here, there) = (server.position(), primary.map_or(0, |primary| primary.position()));
     let lag = (is_replica && here > 0 && there > 0).then(|| there.saturating_sub(here));
     let state = match server.state() {
         State::Unknown => "unknown",
-        State::Primary | State::Replica => "up",
+        State::Up => "up",
+        State::Slow => "slow",
         State::Down => "down",
         State::Fenced => "fenced",
     };
@@ -80,6 +82,7 @@ fn server_row(
         some(state),
         Some(server.timeline()).filter(|timeline| *timeline > 0).and_then(some),
         lag.and_then(some),
+        lag.and_then(|_| some(format_args!("{:.3}", server.lag().as_secs_f64()))),
         some(server.round_trip().as_micros()),
         some(uses().map(|used| used.total()).sum::<usize>()),
         some(uses().map(|used| used.idle).sum::<usize>()),
