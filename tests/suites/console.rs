@@ -229,7 +229,8 @@ async fn only_admins_may_come_in() {
 async fn an_admin_may_be_any_role() {
     let stage = shared().await;
     let role = unique("console_role");
-    stage.primary.value(&format!("CREATE ROLE {role} LOGIN PASSWORD 'password'")).await;
+    let create = format!("CREATE ROLE {role} LOGIN PASSWORD 'password'");
+    stage.primary.admin().await.batch_execute(&create).await.expect("a role");
     let proxy = stage.proxy(&format!("auth: {{auth_query: {{}}, admins: [{role}, alice]}}\n")).await;
     assert_eq!(refused(&proxy, &role, "wrong").await.sqlstate(), "28P01");
     let mut wire = Wire::login(proxy.port, &role, "pointsman").await;

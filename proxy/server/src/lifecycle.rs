@@ -92,11 +92,7 @@ enum Asked {
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
         match watch_signals() {
-            Ok(mut asked) => {
-                let watching = tokio::spawn(watch::watch(Arc::clone(&self.reloader)));
-                self.live(&mut asked).await;
-                watching.abort();
-            }
+            Ok(mut asked) => self.live(&mut asked).await,
             Err(error) => tracing::error!(%error, "signals cannot be watched; ending"),
         }
         self.presence.running.stop();
@@ -107,6 +103,7 @@ impl ShutdownSignalWatch for Signals {
 impl Signals {
     /// Returns when the process should end.
     async fn live(&self, asked: &mut mpsc::Receiver<Asked>) {
+        let watching = tokio::spawn(watch::watch(Arc::clone(&self.reloader)));
         loop {
             match asked.recv().await {
                 None | Some(Asked::Quit) => return,
@@ -117,6 +114,7 @@ impl Signals {
                 }
             }
         }
+        watching.abort();
         let shutdown_timeout = self.reloader.shutdown_timeout();
         self.presence.leaving.store(true, Ordering::Release);
         tracing::info!(timeout = ?shutdown_timeout, "draining: no new clients; interrupt to end at once");

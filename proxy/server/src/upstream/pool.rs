@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
-use tokio::sync::oneshot::error::RecvError;
 
 use super::config::PoolConfig;
 use super::connect::{Login, connect, pool_parameters};
@@ -19,6 +18,8 @@ use super::lease::{Grant, Lease};
 use super::ping::ping;
 use super::server::Server;
 use crate::fault::Fault;
+
+mod pausing;
 
 /// What a pool has done since it was made.
 #[derive(Debug, Default)]
@@ -152,12 +153,18 @@ impl Pool {
     /// How full it is.
     pub fn usage(&self) -> PoolUse {
         let inner = self.inner();
+        let here = |waiter: &&Waiter| !waiter.grant.is_closed();
         PoolUse {
             idle: inner.idle.len(),
             in_use: inner.total - inner.idle.len() - inner.opening,
             opening: inner.opening,
-            waiting: inner.waiters.len(),
-            longest_wait: inner.waiters.front().map(|waiter| waiter.since.elapsed()).unwrap_or_default(),
+            waiting: inner.waiters.iter().filter(here).count(),
+            longest_wait: inner
+                .waiters
+                .iter()
+                .find(here)
+                .map(|waiter| waiter.since.elapsed())
+                .unwrap_or_default(),
         }
     }
 
@@ -210,6 +217,9 @@ impl Pool {
         let since = Instant::now();
         {
             let mut inner = self.inner();
+            if inner.waiters.len() >= config.waiters_max {
+                inner.forget_departed();
+            }
             self.may_wait(&inner, &config)?;
             inner.waiters.push_back(Waiter { grant, since });
             // A connection that needs a sign of life was left on the shelf: it is the waiter's.
@@ -229,30 +239,6 @@ impl Pool {
             Some(Err(_)) => Err(self.lost()),
             None => Err(self.full(&format!("none became free within {:?}", config.checkout_timeout))),
         }
-    }
-
-    /// Waits for the grant, for as long as `left`; while the gate is closed, time stands still. None: too late.
-    async fn granted<T>(
-        &self,
-        mut grant: oneshot::Receiver<T>,
-        mut left: Duration,
-    ) -> Option<Result<T, RecvError>> {
-        loop {
-            let since = Instant::now();
-            tokio::select! {
-                granted = &mut grant => return Some(granted),
-                () = tokio::time::sleep(left) => return None,
-                () = self.gate.becomes(true) => left = left.saturating_sub(since.elapsed()),
-            }
-            tokio::select! {
-                granted = &mut grant => return Some(granted),
-                () = self.gate.becomes(false) => {}
-            }
-        }
-    }
-
-    fn may_hand_out(&self) -> bool {
-        !self.gate.is_closed()
     }
 
     fn may_wait(&self, inner: &Inner, config: &PoolConfig) -> Result<(), Fault> {
@@ -414,26 +400,6 @@ impl Pool {
         let mut inner = self.inner();
         inner.total -= 1;
         self.open_for_waiters(&mut inner, &config);
-    }
-
-    /// The gate was closed: what is idle is closed, as what comes back is until it opens.
-    pub fn pause(&self) {
-        if !self.may_hand_out() {
-            self.close_idle();
-        }
-    }
-
-    /// The gate was opened: whoever waits gets a connection.
-    pub fn resume(self: &Arc<Self>) {
-        let waited_for = || {
-            let mut inner = self.inner();
-            if inner.waiters.is_empty() { None } else { inner.idle.pop() }
-        };
-        while let Some(connection) = waited_for() {
-            self.hand_over(connection);
-        }
-        let config = self.config();
-        self.open_for_waiters(&mut self.inner(), &config);
     }
 
     fn close_idle(&self) {
