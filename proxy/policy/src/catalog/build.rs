@@ -7,7 +7,7 @@ use pointsman_sql::{Analyzer, FunctionName, LexRules, Relation, Statement};
 
 use super::rows::{RelationRow, Rows};
 use super::{Catalog, Function, Known, Obstacle, Volatility, suspect};
-use crate::policy::Overrides;
+use crate::overrides::Overrides;
 
 impl Catalog {
     /// A catalog from the server's answers, with the policies' overrides.
