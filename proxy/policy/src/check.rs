@@ -172,3 +172,6 @@ pub(crate) fn target(plan: Plan) -> &'static str {
         _ => "primary",
     }
 }
+
+#[cfg(test)]
+mod tests;

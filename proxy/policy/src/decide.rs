@@ -200,3 +200,6 @@ impl PolicySet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

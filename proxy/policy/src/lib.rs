@@ -20,6 +20,8 @@ mod rule;
 mod set;
 mod suggest;
 mod tables;
+#[cfg(test)]
+mod testing;
 mod verb;
 mod yaml;
 

@@ -4,6 +4,8 @@ mod condition;
 mod imply;
 mod lint;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
