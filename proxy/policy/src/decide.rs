@@ -70,10 +70,10 @@ pub struct Decision {
     pub decided_by: Option<usize>,
     /// The rule that set the route.
     pub routed_by: Option<usize>,
-    matched: Bits,
-    audited: Bits,
-    limits: Bits,
-    logs: Bits,
+    pub(crate) matched: Bits,
+    pub(crate) audited: Bits,
+    pub(crate) limits: Bits,
+    pub(crate) logs: Bits,
 }
 
 impl Decision {

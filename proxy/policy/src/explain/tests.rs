@@ -24,7 +24,7 @@ fn the_rule_that_won_and_those_that_almost_did() {
             "calls: lower",
             "keys: id = $1, b IN (2 values)",
             "class: read",
-            "rule: p/rest (p.yaml:9:10): route: any, max_lag: 5s",
+            "rule: p/rest (p.yaml:9:12): route: any, max_lag: 5s",
             "almost: p/fresh: not met: tables: {any: [orders]}",
             "almost: p/small: not met: user: [other]",
             "demand: max_lag: 5s",

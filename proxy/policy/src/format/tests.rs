@@ -21,8 +21,8 @@ p.yaml:8:30: unknown key `tabels` in `spec.rules[0].match`; did you mean `tables
 p.yaml:8:57: `spec.rules[0].match.limit.over`: -1 is not from 0 to 4294967295
 p.yaml:9:14: `spec.rules[0].route`: `replicas` is unknown; did you mean `replica`?
 p.yaml:10:12: `spec.rules[0].log`: expected `info` or `warn`, or `true` or `false`, found `3`
-p.yaml:11:7: `spec.rules[1].name` is missing
 p.yaml:11:7: unknown key `nam` in `spec.rules[1]`; did you mean `name`?
+p.yaml:11:7: `spec.rules[1].name` is missing
 p.yaml:12:16: `spec.rules[1].timeout`: expected a duration such as `250ms`, `5s`, `10m` or `1h`, found `5`; put it in quotes";
     assert_eq!(told, expected);
 }

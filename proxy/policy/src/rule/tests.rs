@@ -183,32 +183,32 @@ fn conditions_of_sessions_and_texts() {
 #[test]
 fn contradictions_in_one_rule_are_refused_where_they_stand() {
     for (rule, place, part) in [
-        ("description: x", "6:3", "does nothing"),
-        ("log: false", "7:8", "says nothing"),
-        ("continue: true", "6:9", "does nothing"),
-        ("refuse: {message: no}\n  route: primary", "8:10", "`refuse` and `route` contradict each other"),
-        ("refuse: {message: no}\n  timeout: 1s", "8:12", "`refuse` and `timeout` contradict each other"),
-        ("refuse: {message: no}\n  continue: true", "8:13", "cannot `continue`"),
-        ("route: primary\n  max_lag: 1s", "8:12", "`max_lag` means nothing with `route: primary`"),
-        ("route: primary\n  consistency: session", "8:16", "`consistency` means nothing"),
-        ("match: {in_transaction: true}\n  route: primary", "8:10", "the transaction stays where it is"),
-        ("match: {verb: insert}\n  route: replica", "8:10", "`insert` never only reads"),
-        ("match: {verb: [select, insert]}\n  route: replica", "8:10", "`insert` never only reads"),
-        ("match: {verb: [insert, delete]}\n  consistency: strict", "8:16", "`insert` never only reads"),
-        ("match: {writes: t}\n  max_lag: 5s", "8:12", "`writes` asks for writes"),
+        ("description: x", "6:11", "does nothing"),
+        ("log: false", "7:10", "says nothing"),
+        ("continue: true", "6:11", "does nothing"),
+        ("refuse: {message: no}\n  route: primary", "8:12", "`refuse` and `route` contradict each other"),
+        ("refuse: {message: no}\n  timeout: 1s", "8:14", "`refuse` and `timeout` contradict each other"),
+        ("refuse: {message: no}\n  continue: true", "8:15", "cannot `continue`"),
+        ("route: primary\n  max_lag: 1s", "8:14", "`max_lag` means nothing with `route: primary`"),
+        ("route: primary\n  consistency: session", "8:18", "`consistency` means nothing"),
+        ("match: {in_transaction: true}\n  route: primary", "8:12", "the transaction stays where it is"),
+        ("match: {verb: insert}\n  route: replica", "8:12", "`insert` never only reads"),
+        ("match: {verb: [select, insert]}\n  route: replica", "8:12", "`insert` never only reads"),
+        ("match: {verb: [insert, delete]}\n  consistency: strict", "8:18", "`insert` never only reads"),
+        ("match: {writes: t}\n  max_lag: 5s", "8:14", "`writes` asks for writes"),
         ("match: {verb: begin, tables: t}\n  log: true", "7:34", "`tables` can never hold for `verb: begin`"),
         ("match: {verb: insert, where: none}\n  log: true", "7:34", "`where` can never hold"),
         ("match: {verb: delete, limit: none}\n  log: true", "7:34", "`limit` can never hold"),
-        ("match: {tables: {any: [a], only: [b]}}\n  log: true", "7:19", "`only` excludes `a`"),
-        ("match: {tables: {all: [b, a], only: [b]}}\n  log: true", "7:19", "`only` excludes `a`"),
-        ("match: {tables: {only: [b]}, reads: a}\n  log: true", "7:40", "`only` excludes `a`"),
+        ("match: {tables: {any: [a], only: [b]}}\n  log: true", "7:21", "`only` excludes `a`"),
+        ("match: {tables: {all: [b, a], only: [b]}}\n  log: true", "7:21", "`only` excludes `a`"),
+        ("match: {tables: {only: [b]}, reads: a}\n  log: true", "7:41", "`only` excludes `a`"),
         (
             "match: {template: SELECT 1, verb: delete}\n  log: true",
-            "7:21",
+            "7:23",
             "the sample does not meet `verb: [delete]`",
         ),
-        ("match: {template: SELECT 1, tables: t}\n  log: true", "7:21", "the sample does not meet `tables"),
-        ("rate_limit: {per: user, rate: 1/s, burst: 0}", "7:15", "lets nothing through"),
+        ("match: {template: SELECT 1, tables: t}\n  log: true", "7:23", "the sample does not meet `tables"),
+        ("rate_limit: {per: user, rate: 1/s, burst: 0}", "7:17", "lets nothing through"),
     ] {
         let told = errors(&format!("rules:\n- name: a\n  {rule}\n"));
         assert!(told.contains(part), "{rule}: {told}");
@@ -233,7 +233,7 @@ fn hidden(earlier: &str, later: &str) -> bool {
     }
     assert_eq!(
         told,
-        "p.yaml:7:10: rule `b` is never reached: `a` (6:10) matches all that it does and ends the search"
+        "p.yaml:7:12: rule `b` is never reached: `a` (6:12) matches all that it does and ends the search"
     );
     true
 }
@@ -304,6 +304,6 @@ fn names_are_told_apart() {
     );
     assert_eq!(
         told,
-        "p.yaml:7:10: another rule is called `a`, in line 6\np.yaml:8:10: `none` cannot be a rule's name: tests mean no rule by it"
+        "p.yaml:7:12: another rule is called `a`, in line 6\np.yaml:8:12: `none` cannot be a rule's name: tests mean no rule by it"
     );
 }
