@@ -1,6 +1,7 @@
 //! What the primary's catalog says: which functions and relations a read may use, and which functions may leave
 //! state in the session.
 
+mod assumed;
 mod build;
 mod builtin;
 mod family;
@@ -12,7 +13,6 @@ pub(crate) mod tests;
 use std::collections::{HashMap, HashSet};
 
 use pointsman_sql::{FunctionName, Relation, TypeName};
-use serde::Deserialize;
 
 use crate::touched::Touched;
 
@@ -23,8 +23,7 @@ pub use rows::{
 pub use suspect::leaves_state;
 
 /// `pg_proc.provolatile`, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Volatility {
     /// The same arguments give the same result for ever.
     Immutable,
@@ -32,6 +31,19 @@ pub enum Volatility {
     Stable,
     /// Anything may happen.
     Volatile,
+}
+
+impl Volatility {
+    /// The volatility of this name.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        match word {
+            "immutable" => Some(Self::Immutable),
+            "stable" => Some(Self::Stable),
+            "volatile" => Some(Self::Volatile),
+            _ => None,
+        }
+    }
 }
 
 /// A snapshot of one database's catalog. Names without a schema stand for the worst that any schema holds.
@@ -54,6 +66,8 @@ pub struct Catalog {
     busy_types: HashSet<Box<str>>,
     busy_attributes: HashSet<Box<str>>,
     busy_casts: bool,
+    /// Relations that are not known are taken for plain tables.
+    assumed: bool,
 }
 
 /// All overloads of one name in one schema.
@@ -177,6 +191,9 @@ impl Catalog {
     pub fn relation(&self, name: &Relation) -> Option<Obstacle> {
         let mut found = self.named(name).peekable();
         if found.peek().is_none() {
+            if self.assumed {
+                return None;
+            }
             return Some(Obstacle::UnknownRelation(name.to_string().into()));
         }
         found.find_map(|known| known.obstacle.clone())

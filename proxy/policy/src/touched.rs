@@ -19,6 +19,16 @@ pub enum Consistency {
     Eventual,
 }
 
+impl std::fmt::Display for Consistency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Strict => "strict",
+            Self::Session => "session",
+            Self::Eventual => "eventual",
+        })
+    }
+}
+
 /// Relations, by the slots of their families (a table with its partitions or heirs).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touched {

@@ -12,6 +12,7 @@ use crate::serve::{self, ServeError};
 use crate::upstream::config::PoolMode;
 
 mod check;
+mod explain;
 
 /// Exit code for a configuration that is wrong, as for a command line that is.
 const EXIT_CONFIG: u8 = 2;
@@ -36,8 +37,12 @@ pub struct Cli {
 enum Command {
     /// Serve clients, configured by a file or by flags.
     Serve(Box<Serve>),
-    /// Say what is wrong with configuration and policy files, without starting.
+    /// Say what is wrong with configuration and policy files, without starting; run the policies' tests.
     Check(Check),
+    /// Say where a statement goes, and why.
+    Explain(Box<explain::Explain>),
+    /// Print the JSON Schema of policy files, for editors.
+    Schema,
 }
 
 const SERVE_EXAMPLES: &str = "\
@@ -123,6 +128,11 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Check(check) => check::run(&check.files),
+            Command::Explain(explain) => explain.run(),
+            Command::Schema => {
+                print!("{}", pointsman_policy::schema());
+                ExitCode::SUCCESS
+            }
         }
     }
 }

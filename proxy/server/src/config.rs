@@ -24,7 +24,7 @@ mod url;
 mod value;
 
 pub use flags::Flags;
-pub use policies::{PolicySummary, read_policy};
+pub use policies::{check_policy, read_policies};
 pub use problem::{ConfigError, Problem};
 pub use source::ConfigSource;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use pointsman_policy::Overrides;
+use pointsman_policy::PolicySet;
 use tokio::sync::watch;
 
 use crate::client::config::AuthConfig;
@@ -13,9 +13,10 @@ use crate::client::login::Door;
 use crate::client::prove::Prover;
 use crate::client::users::UserStore;
 use crate::clusters::Clusters;
-use crate::config::{Config, PolicySummary};
+use crate::config::Config;
 use crate::fault::Fault;
 use crate::metrics::Metrics;
+use crate::policies::Policies;
 use crate::reload::Reloader;
 use crate::session::Order;
 use crate::session::cancel::Sessions;
@@ -37,8 +38,6 @@ pub struct Settings {
     pub door: Door,
     /// The users listed.
     pub users: UserStore,
-    /// The policy files.
-    pub policies: Vec<PolicySummary>,
 }
 
 impl Settings {
@@ -53,9 +52,7 @@ impl Settings {
             method,
             prover,
         };
-        let policies =
-            config.policy_summaries().map_err(|error| Fault::pointsman("F0000", error.to_string()))?;
-        Ok(Self { users: UserStore::new(&config.auth), door, policies, config })
+        Ok(Self { users: UserStore::new(&config.auth), door, config })
     }
 }
 
@@ -79,6 +76,8 @@ pub struct ClientCounts {
 pub struct Proxy {
     settings: ArcSwap<Settings>,
     prover: Arc<Prover>,
+    /// The policies in force.
+    pub policies: Arc<ArcSwap<Policies>>,
     /// The clusters and their tasks.
     pub clusters: Clusters,
     /// Verifiers read from servers.
@@ -103,7 +102,7 @@ impl Proxy {
     ///
     /// # Errors
     /// An address that cannot be bound, a certificate that cannot be used, a thread that cannot be started.
-    pub fn start(config: Config, metrics: Arc<Metrics>, overrides: Overrides) -> Result<Arc<Self>, Fault> {
+    pub fn start(config: Config, metrics: Arc<Metrics>, set: PolicySet) -> Result<Arc<Self>, Fault> {
         let failed =
             |what: String, error: &dyn std::fmt::Display| Fault::pointsman("F0000", what).because(error);
         let prover = Arc::new(Prover::default());
@@ -114,12 +113,13 @@ impl Proxy {
             bound.push(listener);
         }
         let settings = Settings::new(config, Arc::clone(&prover))?;
-        let clusters = Clusters::start(&settings.config.clusters, overrides)
+        let clusters = Clusters::start(&settings.config.clusters, set.overrides().clone())
             .map_err(|error| failed("cannot start the watchers".to_owned(), &error))?;
         let (closing, _) = watch::channel(false);
         let proxy = Arc::new(Self {
             settings: ArcSwap::from_pointee(settings),
             prover,
+            policies: Arc::new(ArcSwap::from_pointee(Policies::after(None, set))),
             clusters,
             verifiers: Verifiers::default(),
             sessions: Arc::default(),
@@ -169,7 +169,7 @@ impl Proxy {
     ///
     /// # Errors
     /// What cannot be changed without a restart, or cannot be used; then nothing has changed.
-    pub fn reload(&self, config: Config, overrides: Overrides) -> Result<(), Fault> {
+    pub fn reload(&self, config: Config, set: PolicySet) -> Result<(), Fault> {
         let before = self.settings();
         let fixed = |what: &str| {
             Fault::pointsman("55000", format!("{what} cannot be changed by a reload"))
@@ -186,8 +186,10 @@ impl Proxy {
         }
         let settings = Settings::new(config, Arc::clone(&self.prover))?;
         self.clusters
-            .reload(&settings.config.clusters, overrides)
+            .reload(&settings.config.clusters, set.overrides().clone())
             .map_err(|why| Fault::pointsman("55000", why))?;
+        let before = self.policies.load_full();
+        self.policies.store(Arc::new(Policies::after(Some(&before), set)));
         self.verifiers.forget_all();
         self.settings.store(Arc::new(settings));
         Ok(())

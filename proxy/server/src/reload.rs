@@ -166,7 +166,7 @@ impl Reloader {
             (contents(&known.files), known.files.clone())
         };
         let loaded = self.source.load().and_then(|config| {
-            config.overrides()?;
+            config.policy_set()?;
             Ok(config)
         });
         let config = match loaded {

@@ -31,8 +31,8 @@ impl Running for Proxy {
     }
 
     async fn reload(&self, config: Config) -> Result<(), String> {
-        let overrides = config.overrides().map_err(|error| error.to_string())?;
-        Proxy::reload(self, config, overrides).map_err(|fault| fault.to_string())
+        let set = config.policy_set().map_err(|error| error.to_string())?;
+        Proxy::reload(self, config, set).map_err(|fault| fault.to_string())
     }
 
     async fn drain(&self, deadline: Duration) {

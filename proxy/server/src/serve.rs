@@ -39,11 +39,11 @@ pub enum ServeError {
 /// Whatever keeps it from starting.
 pub fn run(source: ConfigSource) -> Result<(), ServeError> {
     let config = source.load()?;
-    let overrides = config.overrides()?;
+    let set = config.policy_set()?;
     descriptors::prepare(&config);
     let metrics = Metrics::new(config.workers, config.templates_max)?;
     let listener = config.admin.map(listen).transpose()?;
-    let proxy = Proxy::start(config.clone(), metrics.clone(), overrides)
+    let proxy = Proxy::start(config.clone(), metrics.clone(), set)
         .map_err(|fault| ServeError::Start(fault.to_string()))?;
     let listening: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     tracing::info!(workers = config.workers, "listening on {}", listening.join(", "));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cache::Cache;
 use crate::facts::{Doubt, Facts};
 use crate::lexer::{ClientEncoding, LexRules, Lexer, Literal, LiteralKind, TokenKind};
+use crate::shape::shape;
 use crate::template::{NESTING_MAX, Template};
 use crate::{light, parse};
 
@@ -34,6 +35,8 @@ pub struct Analysis<'a, M> {
     pub memo: &'a mut M,
     /// The text's literals in order. Empty if the text was not templated.
     pub literals: &'a [Literal],
+    /// Whether the text has a comment, for [`crate::comments`]; true if the text was not templated.
+    pub commented: bool,
     /// Whether the facts came from the cache.
     pub hit: bool,
 }
@@ -104,6 +107,7 @@ impl<M: Default> Analyzer<M> {
                     facts: &entry.facts,
                     memo: &mut entry.memo,
                     literals: &self.template.literals,
+                    commented: self.template.commented,
                     hit: true,
                 }
             }
@@ -113,21 +117,29 @@ impl<M: Default> Analyzer<M> {
 
     #[cold]
     fn miss(&mut self, sql: &[u8], rules: LexRules, hash: u64) -> Analysis<'_, M> {
-        let facts = if self.template.nesting > NESTING_MAX {
+        let mut facts = if self.template.nesting > NESTING_MAX {
             light::doubtful(Doubt::Deep)
         } else {
             parse::facts(sql, rules, &self.template)
         };
+        facts.shape = shape(sql, rules);
+        let commented = self.template.commented;
         self.stats.misses += 1;
         if !self.cacheable(&facts, rules) {
             self.stats.uncached += 1;
             self.loose = (Arc::new(facts), M::default());
             let (facts, memo) = &mut self.loose;
-            return Analysis { facts, memo, literals: &self.template.literals, hit: false };
+            return Analysis { facts, memo, literals: &self.template.literals, commented, hit: false };
         }
         let slot = self.cache.insert(hash, &self.template.bytes, Arc::new(facts));
         let entry = self.cache.entry(slot);
-        Analysis { facts: &entry.facts, memo: &mut entry.memo, literals: &self.template.literals, hit: false }
+        Analysis {
+            facts: &entry.facts,
+            memo: &mut entry.memo,
+            literals: &self.template.literals,
+            commented,
+            hit: false,
+        }
     }
 
     /// A refused text is remembered unless another text of its template may be accepted: the escapes in a literal
@@ -145,7 +157,7 @@ impl<M: Default> Analyzer<M> {
         self.stats.uncached += 1;
         self.loose = (Arc::new(facts), M::default());
         let (facts, memo) = &mut self.loose;
-        Analysis { facts, memo, literals: &[], hit: false }
+        Analysis { facts, memo, literals: &[], commented: true, hit: false }
     }
 }
 

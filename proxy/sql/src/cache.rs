@@ -46,7 +46,7 @@ impl<M: Default> Cache<M> {
             newest: NONE,
             oldest: NONE,
             hasher: DefaultHashBuilder::default(),
-            nothing: Arc::new(Facts { template: 0, statements: Vec::new(), doubt: None }),
+            nothing: Arc::new(Facts { template: 0, shape: 0, statements: Vec::new(), doubt: None }),
             entries_max: entries_max.clamp(1, NONE as usize - 1),
             bytes_max,
             bytes: 0,

@@ -9,6 +9,9 @@ use crate::kind::Kind;
 pub struct Facts {
     /// Unique in this process for each computation; two texts with one `template` share these facts.
     pub template: u64,
+    /// The same for every text with the same words, operators and names in the same order, whatever its literals,
+    /// parameters, white space and comments; zero if the text was not templated.
+    pub shape: u128,
     /// The statements in order, empty ones left out. No statement at all is what PostgreSQL answers with
     /// `EmptyQueryResponse`.
     pub statements: Vec<Statement>,

@@ -12,6 +12,9 @@ pub const ROWS_MAX: usize = 1000;
 /// What the text says about rows. Empty where the statement is not a plain query or write.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Keys {
+    /// Whether the text was looked at for all that follows: it is one `SELECT`, `VALUES`, `INSERT`, `UPDATE` or `DELETE`
+    /// (or an `EXPLAIN` of one), read from its parse tree.
+    pub known: bool,
     /// Whether there is a `WHERE` at the top.
     pub has_where: bool,
     /// Predicates that every row meets: parts of a top-level `AND` in `WHERE` or in an inner join's condition.

@@ -137,11 +137,13 @@ pub(crate) struct Lexer<'a> {
     text: &'a [u8],
     at: usize,
     plain_escapes: bool,
+    /// Whether a comment was seen.
+    pub(crate) commented: bool,
 }
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(text: &'a [u8], rules: LexRules) -> Self {
-        Self { text, at: 0, plain_escapes: !rules.standard_conforming_strings }
+        Self { text, at: 0, plain_escapes: !rules.standard_conforming_strings, commented: false }
     }
 
     #[inline]
@@ -203,12 +205,14 @@ impl<'a> Lexer<'a> {
     }
 
     fn line_comment(&mut self) {
+        self.commented = true;
         let rest = &self.text[self.at..];
         self.at += memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
     }
 
     /// Comments nest.
     fn block_comment(&mut self) -> Result<(), LexError> {
+        self.commented = true;
         let mut depth = 0u32;
         loop {
             let rest = &self.text[self.at..];

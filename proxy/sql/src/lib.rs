@@ -3,6 +3,7 @@
 
 mod analyzer;
 mod cache;
+mod comments;
 mod facts;
 mod keys;
 mod kind;
@@ -10,6 +11,7 @@ mod lexer;
 mod light;
 mod literal;
 mod parse;
+mod shape;
 mod spans;
 mod split;
 mod template;
@@ -17,6 +19,7 @@ mod utility;
 mod walk;
 
 pub use analyzer::{Analysis, Analyzer, AnalyzerStats, TEMPLATE_BYTES_MAX};
+pub use comments::{Comments, comments};
 pub use facts::{Arg, Doubt, Facts, FunctionName, NotReadOnly, Relation, SessionState, Statement, TypeName};
 pub use keys::{Insert, KeyPredicate, KeyValue, Keys, ROWS_MAX, ValueRef};
 pub use kind::{

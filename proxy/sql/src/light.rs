@@ -61,7 +61,7 @@ fn is_hint(word: &str) -> bool {
 /// Facts of a text about which nothing is known.
 pub(crate) fn doubtful(doubt: Doubt) -> Facts {
     let statement = Statement::new(Kind::Other, Err(NotReadOnly::NotUnderstood(doubt)));
-    Facts { template: next_template(), statements: vec![statement], doubt: Some(doubt) }
+    Facts { template: next_template(), shape: 0, statements: vec![statement], doubt: Some(doubt) }
 }
 
 /// Facts of a text that is too long to be parsed. One plain `INSERT`, `UPDATE` or `DELETE` is understood: it has no
@@ -71,7 +71,7 @@ pub(crate) fn facts(sql: &[u8], rules: LexRules) -> Facts {
     if let [only] = glances.as_slice()
         && let Some(statement) = only.plain_write(sql)
     {
-        return Facts { template: next_template(), statements: vec![statement], doubt: None };
+        return Facts { template: next_template(), shape: 0, statements: vec![statement], doubt: None };
     }
     refused(&glances, Doubt::Long)
 }
@@ -87,7 +87,7 @@ pub(crate) fn with_doubt(sql: &[u8], rules: LexRules, doubt: Doubt) -> Facts {
 
 fn refused(glances: &[Glance], doubt: Doubt) -> Facts {
     let statements = glances.iter().map(|glance| glance.refused(doubt)).collect();
-    Facts { template: next_template(), statements, doubt: Some(doubt) }
+    Facts { template: next_template(), shape: 0, statements, doubt: Some(doubt) }
 }
 
 /// Names directly before an opening parenthesis, each once.

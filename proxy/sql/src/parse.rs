@@ -41,7 +41,7 @@ pub(crate) fn facts(sql: &[u8], rules: LexRules, template: &Template) -> Facts {
             statement
         })
         .collect();
-    Facts { template: next_template(), statements, doubt }
+    Facts { template: next_template(), shape: 0, statements, doubt }
 }
 
 /// The text that was parsed, and where its literals stand.

@@ -18,6 +18,8 @@ pub(crate) struct Template {
     pub(crate) nesting: u32,
     /// Whether a literal was kept verbatim.
     pub(crate) verbatim: bool,
+    /// Whether the text has a comment.
+    pub(crate) commented: bool,
 }
 
 /// Whether literals of a statement that starts with this keyword (lower case) are replaced.
@@ -53,6 +55,7 @@ impl Template {
             self.bytes.pop();
         }
         self.nesting = context.shape.nesting;
+        self.commented = lexer.commented;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use pointsman_sql::{Analyzer, FunctionName, LexRules, Relation, Statement};
 use super::family::{Families, is_compiled, is_plain_builtin};
 use super::rows::{RelationRow, Rows, TypeRow};
 use super::{Catalog, Function, Known, Obstacle, Volatility, suspect};
-use crate::policy::Overrides;
+use crate::overrides::Overrides;
 use crate::touched::Touched;
 
 impl Catalog {

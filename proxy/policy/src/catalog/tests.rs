@@ -1,7 +1,7 @@
 //! Catalogs from rows.
 
 use super::*;
-use crate::policy::Overrides;
+use crate::overrides::Overrides;
 
 pub(crate) fn function(schema: &str, name: &str, volatility: Volatility, source: &str) -> FunctionRow {
     let builtin = schema == "pg_catalog";

@@ -3,7 +3,7 @@
 use pointsman_sql::{Analyzer, LexRules};
 
 use super::*;
-use crate::policy::Overrides;
+use crate::overrides::Overrides;
 
 fn class(sql: &str) -> Class {
     let catalog = Catalog::build(&crate::catalog::tests::rows(), &Overrides::default());

@@ -2,74 +2,71 @@
 
 use std::path::{Path, PathBuf};
 
-use pointsman_policy::{Overrides, Policy, load_policy};
+use pointsman_policy::{Checked, PolicyError, PolicySet};
 
 use super::problem::{ConfigError, Problem};
 use super::{Config, told};
 
-/// A policy file in use, in a few words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicySummary {
-    /// `metadata.name`.
-    pub name: String,
-    /// The file.
-    pub file: PathBuf,
-    /// Functions whose volatility it overrides.
-    pub functions: usize,
-}
-
 impl Config {
-    /// All policy files in a few words, for the admin console.
-    ///
-    /// # Errors
-    /// What is wrong with the first that is wrong.
-    pub fn policy_summaries(&self) -> Result<Vec<PolicySummary>, ConfigError> {
-        let summary = |file: &PathBuf| {
-            let policy = read_policy(file)?;
-            let functions = policy.overrides.names().count();
-            Ok(PolicySummary { name: policy.name, file: file.clone(), functions })
-        };
-        self.policies.iter().map(summary).collect()
-    }
-
-    /// What all policy files say of functions; a later file wins.
+    /// The policies of all its files, in order.
     ///
     /// # Errors
     /// What is wrong with each of them.
-    pub fn overrides(&self) -> Result<Overrides, ConfigError> {
-        let mut overrides = Overrides::default();
-        let mut problems = Vec::new();
-        for path in &self.policies {
-            match read_policy(path) {
-                Ok(policy) => overrides.merge(&policy.overrides),
-                Err(error) => problems.extend(error.problems),
-            }
-        }
-        if problems.is_empty() { Ok(overrides) } else { Err(ConfigError { problems }) }
+    pub fn policy_set(&self) -> Result<PolicySet, ConfigError> {
+        read_policies(&self.policies)
     }
 }
 
-/// Reads one policy file.
+/// Reads policy files into one set.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn read_policy(path: &Path) -> Result<Policy, ConfigError> {
-    let file = path.display().to_string();
-    let wrong = |place, message, line| {
-        let problem = Problem { file: file.clone(), place, message, line };
-        ConfigError { problems: vec![problem] }
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(None, told(&error), None))?;
-    load_policy(&file, &text).map_err(|error| {
-        let message = match error.suggestion {
-            Some(word) => format!("{}; did you mean `{word}`?", error.message),
-            None => error.message,
-        };
-        if error.line == 0 {
-            return wrong(None, message, None);
+/// What is wrong with each of them.
+pub fn read_policies(paths: &[PathBuf]) -> Result<PolicySet, ConfigError> {
+    let mut files = Vec::new();
+    let mut unread = Vec::new();
+    for path in paths {
+        match read(path) {
+            Ok(file) => files.push(file),
+            Err(problem) => unread.push(problem),
         }
-        let number = usize::try_from(error.line).unwrap_or(usize::MAX);
-        let line = text.lines().nth(number.saturating_sub(1)).map(str::to_owned);
-        wrong(Some((error.line, error.column)), message, line)
+    }
+    match PolicySet::load(&files) {
+        Ok(set) if unread.is_empty() => Ok(set),
+        Ok(_) => Err(ConfigError { problems: unread }),
+        Err(errors) => {
+            unread.extend(errors.into_iter().map(|error| problem(error, &files)));
+            Err(ConfigError { problems: unread })
+        }
+    }
+}
+
+/// Reads one policy file and runs its tests.
+///
+/// # Errors
+/// What is wrong with it, and the tests that fail.
+pub fn check_policy(path: &Path) -> Result<Checked, ConfigError> {
+    let file = read(path).map_err(|problem| ConfigError { problems: vec![problem] })?;
+    pointsman_policy::check(&file.0, &file.1).map_err(|errors| {
+        let files = [file];
+        ConfigError { problems: errors.into_iter().map(|error| problem(error, &files)).collect() }
     })
+}
+
+fn read(path: &Path) -> Result<(String, String), Problem> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((file, text)),
+        Err(error) => Err(Problem { file, place: None, message: told(&error), line: None }),
+    }
+}
+
+fn problem(error: PolicyError, files: &[(String, String)]) -> Problem {
+    let message = match &error.suggestion {
+        Some(word) => format!("{}; did you mean `{word}`?", error.message),
+        None => error.message.clone(),
+    };
+    let number = usize::try_from(error.line).unwrap_or(usize::MAX);
+    let text = files.iter().find(|(path, _)| *path == error.path).map(|(_, text)| text);
+    let line = text.and_then(|text| text.lines().nth(number.saturating_sub(1))).map(str::to_owned);
+    Problem { file: error.path, place: Some((error.line, error.column)), message, line }
 }

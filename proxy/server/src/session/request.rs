@@ -6,7 +6,7 @@
 //! 4. perform: borrow a connection of that role (`held`), translate names (`extended`, `names`), send;
 //! 5. relay the replies (`relay`), settle what they mean (`settle`), give the connection back (`held`).
 
-use pointsman_policy::{Access, Plan, Replicas, SessionView, plan};
+use pointsman_policy::{Access, Decision, Plan, Replicas, SessionView, plan};
 use pointsman_sql::Facts;
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::error::WireError;
@@ -86,8 +86,9 @@ impl Session {
             serializable: self.wants.client().says("default_transaction_isolation", "serializable"),
             read_only: self.wants.client().says("default_transaction_read_only", "on"),
             replicas: if fresh { Replicas::Fresh } else { Replicas::Behind },
+            wanted: None,
         };
-        plan(facts, &verdict.class, &view)
+        plan(facts, &verdict.class, &Decision::default(), &view)
     }
 
     /// Has a connection that may serve the request (`None`: only the primary may). `Ok(false)` means: not before the

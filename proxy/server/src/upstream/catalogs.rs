@@ -1,6 +1,7 @@
 //! Reads each database's catalog from the primary: at first use, on a timer, and when definitions were changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
@@ -82,16 +83,25 @@ impl Reader {
             Some((index, own)) if index == primary.index && !own.is_closed() => own,
             _ => own::connect(&config, primary, &database.name, limit).await?,
         };
-        let mut rows = Rows::default();
-        for question in Question::ALL {
-            let answer = own::ask(limit, own.simple_query(question.sql())).await?;
-            for message in answer {
-                let SimpleQueryMessage::Row(row) = message else { continue };
-                let values: Vec<Option<&str>> = (0..row.len()).map(|column| row.get(column)).collect();
-                rows.add(question, &values).map_err(|error| Fault::upstream("XX000", error.to_string()))?;
-            }
-        }
+        let rows = ask(&own, limit).await?;
         self.owns.insert(database.name.clone(), (primary.index, own));
         Ok(Catalog::build(&rows, &self.overrides.load()))
     }
+}
+
+/// Asks all questions of one server.
+///
+/// # Errors
+/// It does not answer in time, or not what it should.
+pub async fn ask(own: &Own, limit: Duration) -> Result<Rows, Fault> {
+    let mut rows = Rows::default();
+    for question in Question::ALL {
+        let answer = own::ask(limit, own.simple_query(question.sql())).await?;
+        for message in answer {
+            let SimpleQueryMessage::Row(row) = message else { continue };
+            let values: Vec<Option<&str>> = (0..row.len()).map(|column| row.get(column)).collect();
+            rows.add(question, &values).map_err(|error| Fault::upstream("XX000", error.to_string()))?;
+        }
+    }
+    Ok(rows)
 }

@@ -9,7 +9,7 @@ use crate::walk::{relation, strings};
 
 /// The keys of a top-level statement.
 pub(crate) fn of(node: &NodeEnum, source: &Source<'_>) -> Keys {
-    match node {
+    let mut keys = match node {
         NodeEnum::SelectStmt(n) => select(n, source),
         NodeEnum::InsertStmt(n) => insert(n, source),
         NodeEnum::UpdateStmt(n) => {
@@ -29,8 +29,10 @@ pub(crate) fn of(node: &NodeEnum, source: &Source<'_>) -> Keys {
             keys.returning = n.returning_clause.is_some();
             keys
         }
-        _ => Keys::default(),
-    }
+        _ => return Keys::default(),
+    };
+    keys.known = true;
+    keys
 }
 
 fn select(n: &pb::SelectStmt, source: &Source<'_>) -> Keys {

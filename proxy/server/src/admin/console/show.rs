@@ -62,7 +62,7 @@ impl Show {
             Self::Databases => topology::DATABASES,
             Self::Lists => &["list", "items"],
             Self::Config => &["key", "value", "default", "changeable"],
-            Self::Policies => &["name", "file", "functions"],
+            Self::Policies => &["name", "file", "rules", "functions"],
             Self::Reloads => {
                 &["taken", "refused", "in_use_since", "last_outcome", "last_time", "last_cause", "last_error"]
             }

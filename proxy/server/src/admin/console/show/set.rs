@@ -98,8 +98,8 @@ fn word(value: &impl Debug) -> String {
 
 /// A row for each policy file in use.
 pub(super) fn policies(proxy: &Proxy, table: &mut Table) {
-    for policy in &proxy.settings().policies {
-        table.row([some(&policy.name), some(policy.file.display()), some(policy.functions)]);
+    for policy in proxy.policies.load().set.policies() {
+        table.row([some(&policy.name), some(&policy.path), some(policy.rules), some(policy.functions)]);
     }
 }
 

@@ -1,0 +1,227 @@
+//! The policies in force: one set, swapped whole, with what its rules have counted and the rates that they limit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use pingora_limits::rate::Rate;
+use pointsman_policy::{Decision, Identity, PolicySet, RateLimit, Refusal, Rule};
+use pointsman_sql::Facts;
+
+/// Rows and columns of the sketch that a limit counts in: keys that share all four cells are counted together, so that
+/// a limit may strike early among tens of thousands of keys at once, and never late. About 1 MiB for each limit.
+const SKETCH: (usize, usize) = (4, 16 * 1024);
+/// The library counts in windows of no less.
+const WINDOW_MIN: Duration = Duration::from_secs(1);
+
+/// What one rule has done since start; kept over reloads under the rule's name.
+#[derive(Debug, Default)]
+pub struct RuleCounts {
+    /// Statements that it matched.
+    pub matched: AtomicU64,
+    /// Statements that it refused, by `refuse` or by its rate limit.
+    pub refused: AtomicU64,
+    /// Statements that its timeout ended.
+    pub timed_out: AtomicU64,
+    /// Statements that it wanted on a replica and that no replica may serve.
+    pub impossible: AtomicU64,
+}
+
+/// One limit's window.
+struct Limit {
+    rate: Rate,
+    /// Statements in a window.
+    most: f64,
+}
+
+/// The policies in force.
+pub struct Policies {
+    /// The rules.
+    pub set: PolicySet,
+    /// Beside each rule.
+    counts: Vec<Arc<RuleCounts>>,
+    /// Beside each rule that limits a rate.
+    limits: Vec<Option<Limit>>,
+}
+
+impl std::fmt::Debug for Policies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policies").field("set", &self.set).field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
+impl Policies {
+    /// A set that comes into force after `before`: rules of the same name go on counting where those were.
+    pub fn after(before: Option<&Self>, set: PolicySet) -> Self {
+        let known: HashMap<String, &Arc<RuleCounts>> = before
+            .into_iter()
+            .flat_map(|before| before.set.rules().iter().map(ToString::to_string).zip(&before.counts))
+            .collect();
+        let counts =
+            set.rules().iter().map(|rule| known.get(&rule.to_string()).copied().cloned().unwrap_or_default());
+        let counts = counts.collect();
+        let limits = set.rules().iter().map(|rule| rule.actions.rate_limit.as_ref().map(Limit::new)).collect();
+        Self { set, counts, limits }
+    }
+
+    /// The rules in order, each with its counts.
+    pub fn rules(&self) -> impl Iterator<Item = (&Rule, &RuleCounts)> {
+        self.set.rules().iter().zip(self.counts.iter().map(|counts| &**counts))
+    }
+
+    /// The counts of rule `index`.
+    pub fn counts(&self, index: usize) -> Option<&RuleCounts> {
+        self.counts.get(index).map(|counts| &**counts)
+    }
+
+    /// Counts a decision that is about to be acted on, and logs what its rules log.
+    pub fn note(&self, decision: &Decision, identity: &Identity<'_>, facts: &Facts) {
+        for index in decision.matched().chain(decision.audited()) {
+            if let Some(counts) = self.counts(index) {
+                counts.matched.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        for index in decision.logs() {
+            self.log(index, identity, facts);
+        }
+    }
+
+    #[cold]
+    fn log(&self, index: usize, identity: &Identity<'_>, facts: &Facts) {
+        use pointsman_policy::{LogLevel, Mode};
+        let Some(rule) = self.set.rules().get(index) else { return };
+        let Identity { user, database, application, client } = identity;
+        let audit = rule.mode == Mode::Audit;
+        let template = format_args!("{:016x}", facts.shape >> 64);
+        match self.set.log_level(index) {
+            Some(LogLevel::Warn) => {
+                tracing::warn!(%rule, audit, user, database, application, ?client, %template, "rule matched");
+            }
+            _ => tracing::info!(%rule, audit, user, database, application, ?client, %template, "rule matched"),
+        }
+    }
+
+    /// The refusal of a rate limit that the statement would break; counted by each limit otherwise.
+    pub fn over_limit(
+        &self,
+        decision: &Decision,
+        identity: &Identity<'_>,
+        facts: &Facts,
+    ) -> Option<(usize, Refusal)> {
+        if !decision.is_limited() {
+            return None;
+        }
+        let keys = || {
+            decision.rate_limits(&self.set).filter_map(|(index, limit)| {
+                let state = self.limits.get(index)?.as_ref()?;
+                Some((index, limit, state, limit.key(index, identity, facts)))
+            })
+        };
+        if let Some((index, limit, ..)) = keys().find(|(_, _, state, key)| state.is_spent(*key)) {
+            return self.set.rules().get(index).map(|rule| (index, refusal(rule, limit)));
+        }
+        for (_, _, state, key) in keys() {
+            state.rate.observe(&key, 1);
+        }
+        None
+    }
+}
+
+fn refusal(rule: &Rule, limit: &RateLimit) -> Refusal {
+    let per: Vec<String> = limit.per.iter().map(ToString::to_string).collect();
+    let told = format!(
+        "rule {rule} allows {} such statements in {:?} for each {}",
+        limit.count,
+        limit.every,
+        per.join(" and ")
+    );
+    Refusal {
+        sqlstate: "53400".into(),
+        message: told.into(),
+        hint: Some("Try again later, or less often.".into()),
+    }
+}
+
+impl Limit {
+    /// A window in which the burst fits and which keeps the rate.
+    fn new(limit: &RateLimit) -> Self {
+        let each = limit.every.as_secs_f64() / f64::from(limit.count.max(1));
+        let window = Duration::from_secs_f64(each * f64::from(limit.burst)).max(WINDOW_MIN);
+        let (hashes, slots) = SKETCH;
+        Self {
+            rate: Rate::new_with_estimator_config(window, hashes, slots),
+            most: (window.as_secs_f64() / each).max(1.0),
+        }
+    }
+
+    /// Whether another statement would be one too many in the last window.
+    fn is_spent(&self, key: u64) -> bool {
+        let seen = self.rate.rate_with(&key, |seen| {
+            let before = seen.prev_samples as f64 * (1.0 - seen.current_interval_fraction);
+            before + seen.curr_samples as f64
+        });
+        seen + 1.0 > self.most + 1e-6
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policies(rules: &str, before: Option<&Policies>) -> Policies {
+        let text = format!(
+            "apiVersion: pointsman/v1\nkind: Policy\nmetadata: {{name: p}}\nspec:\n  rules:\n{rules}"
+        );
+        let set = PolicySet::load(&[("p.yaml".to_owned(), text)]).expect("a sound policy");
+        Policies::after(before, set)
+    }
+
+    fn decision(policies: &Policies, identity: &Identity<'_>, facts: &Facts) -> Decision {
+        use pointsman_policy::StatementView;
+        let view = StatementView {
+            facts,
+            sql: b"SELECT 1",
+            rules: pointsman_sql::LexRules::default(),
+            literals: &[],
+            commented: false,
+            in_transaction: false,
+            parameter: &|_| None,
+        };
+        policies.set.decide(&policies.set.of_template(facts), &policies.set.of_session(identity), &view)
+    }
+
+    fn facts() -> Arc<Facts> {
+        let mut analyzer = pointsman_sql::Analyzer::<()>::new(8);
+        Arc::clone(analyzer.analyze(b"SELECT 1", pointsman_sql::LexRules::default()).facts)
+    }
+
+    const LIMIT: &str = "    - {name: few, match: {verb: select}, rate_limit: {per: user, rate: 3/m}}\n";
+
+    #[test]
+    fn a_rate_limit_counts_each_user_apart() {
+        let (policies, facts) = (policies(LIMIT, None), facts());
+        let ann = Identity { user: "ann", ..Identity::default() };
+        let bob = Identity { user: "bob", ..Identity::default() };
+        let decision = decision(&policies, &ann, &facts);
+        for _ in 0..3 {
+            assert_eq!(policies.over_limit(&decision, &ann, &facts), None);
+        }
+        let (_, refusal) = policies.over_limit(&decision, &ann, &facts).expect("the fourth is refused");
+        assert_eq!(&*refusal.sqlstate, "53400");
+        assert!(refusal.message.contains("rule p/few allows 3 such statements"), "{}", refusal.message);
+        assert_eq!(policies.over_limit(&decision, &bob, &facts), None, "another user has a limit of its own");
+    }
+
+    #[test]
+    fn counts_outlive_a_reload_under_the_rule_s_name() {
+        let (first, facts) = (policies(LIMIT, None), facts());
+        let ann = Identity { user: "ann", ..Identity::default() };
+        first.note(&decision(&first, &ann, &facts), &ann, &facts);
+        let other = "    - {name: other, match: {verb: insert}, log: info}\n";
+        let second = policies(&format!("{other}{LIMIT}"), Some(&first));
+        let matched: Vec<u64> =
+            second.rules().map(|(_, counts)| counts.matched.load(Ordering::Relaxed)).collect();
+        assert_eq!(matched, [0, 1]);
+    }
+}
