@@ -19,6 +19,7 @@ mod read_after_write;
 mod reload;
 mod routing;
 mod settings;
+mod sharing;
 mod tls;
 mod transactions;
 mod twin;

@@ -17,6 +17,7 @@ impl Catalog {
         let mut catalog = Self { version: VERSION.fetch_add(1, Ordering::Relaxed), ..Self::default() };
         catalog.add_functions(rows, overrides);
         catalog.add_operators(rows, overrides);
+        catalog.add_defaults(rows, overrides);
         let definitions = catalog.add_relations(rows);
         catalog.add_types(rows);
         Followed { catalog: &mut catalog, definitions }.all();
@@ -46,6 +47,30 @@ impl Catalog {
             let all = self.functions.entry(name.into()).or_default();
             if all.iter().all(|function| !schema.is_empty() && &*function.schema != schema) {
                 all.push(Function { schema: schema.into(), volatility, suspect: false });
+            }
+        }
+    }
+
+    /// A call that leaves an argument out evaluates its default: what that may do, the function may. Defaults may call
+    /// functions with defaults.
+    fn add_defaults(&mut self, rows: &Rows, overrides: &Overrides) {
+        let with_defaults = rows.functions.iter().filter(|row| !row.defaults.is_empty());
+        let mut left: Vec<_> =
+            with_defaults.map(|row| (row, parsed(&format!("SELECT {}", row.defaults)))).collect();
+        loop {
+            let before = left.len();
+            left.retain(|(row, statement)| {
+                let found = statement.as_ref().is_none_or(|statement| !self.obstacles(statement).is_empty());
+                if found && overrides.get(&row.schema, &row.name).is_none() {
+                    let all = self.functions.get_mut(&row.name).into_iter().flatten();
+                    for function in all.filter(|function| function.schema == row.schema) {
+                        function.volatility = Volatility::Volatile;
+                    }
+                }
+                !found
+            });
+            if left.len() == before {
+                return;
             }
         }
     }
@@ -97,7 +122,10 @@ impl Catalog {
 
     fn add_types(&mut self, rows: &Rows) {
         for row in &rows.types {
-            let shown: Box<str> = format!("type {}.{}", row.schema, row.name).into();
+            let shown: Box<str> = match &*row.name {
+                "" => "an implicit cast".into(),
+                name => format!("type {}.{name}", row.schema).into(),
+            };
             let obstacle = if row.function.is_empty() {
                 match parsed(&condition(&row.expression)) {
                     Some(statement) => self.obstacles(&statement).into_iter().next(),
@@ -134,6 +162,10 @@ impl Catalog {
         let relations = statement.reads.iter().filter_map(|name| self.relation(name));
         let operators = statement.operators.iter().filter_map(|name| self.operator(name));
         let types = statement.types.iter().filter_map(|name| self.type_name(name));
+        let computes = !(statement.functions.is_empty() && statement.reads.is_empty());
+        // A cast that the text does not show may be anywhere.
+        let unseen = self.types.get("").filter(|_| computes).and_then(|all| all.first());
+        let types = types.chain(unseen.map(|(_, obstacle)| obstacle.clone()));
         let attributes = statement.attributes.iter().filter_map(|name| self.attribute(name));
         let settings = statement.settings.iter().filter_map(|name| match name {
             Some(name) if super::is_shared_setting(name) => None,
@@ -151,6 +183,12 @@ impl Catalog {
                 .opaque
                 .as_deref()
                 .is_some_and(|code| suspect::leaves_state(code) || self.names_suspect(code))
+    }
+
+    /// Whether a statement calls a function of which nothing is known: it may have been made a moment ago.
+    #[must_use]
+    pub fn calls_unknown(&self, statement: &Statement) -> bool {
+        self.version > 0 && statement.functions.iter().any(|name| self.overloads(name).next().is_none())
     }
 
     /// Whether opaque code names a function that leaves state.

@@ -9,7 +9,7 @@ use super::notes::Note;
 use super::pins::{PROBE, Pins};
 use super::statements::global_name;
 use super::{Session, message};
-use crate::fault::Fault;
+use crate::fault::{Fault, Side};
 use crate::upstream::config::{PoolMode, Role};
 use crate::upstream::connection::Place;
 use crate::upstream::lease::Lease;
@@ -83,8 +83,11 @@ impl Session {
         let servers = self.shared.cluster.servers();
         let server = servers.get(index).ok_or_else(no_primary)?;
         match self.borrow_from(server, role).await {
-            Err(fault) if role == Role::Replica && fault.sqlstate != "53300" => {
-                self.shared.cluster.suspect_server(index);
+            // A pool of ours that is full stays full for whoever has waited.
+            Err(fault) if role == Role::Replica && !is_full(&fault) => {
+                if is_unreachable(&fault) {
+                    self.shared.cluster.suspect_server(index);
+                }
                 self.shared.counters.retried();
                 let primary = self.shared.cluster.primary().and_then(|index| servers.get(index));
                 self.borrow_from(primary.ok_or_else(no_primary)?, Role::Primary).await
@@ -140,7 +143,7 @@ impl Session {
         let Some(held) = &mut self.held else { return Ok(()) };
         let limit = held.lease.pool().config().connect_timeout;
         ping::run(held.lease.connection(), sql.as_bytes(), limit).await.map_err(|fault| {
-            Fault::upstream("08006", "the session's settings could not be restored on a server connection")
+            Fault::pointsman("08006", "the session's settings could not be restored on a server connection")
                 .because(fault)
         })?;
         self.forget_server_unnamed();
@@ -276,6 +279,17 @@ impl Session {
             held.lease.release();
         });
     }
+}
+
+/// Whether no connection of our own pool became free.
+fn is_full(fault: &Fault) -> bool {
+    fault.side == Side::Pointsman && fault.sqlstate == "53300"
+}
+
+/// Whether the server cannot be reached or is shutting down or starting up; what it refuses to one client, it need not
+/// refuse to others.
+fn is_unreachable(fault: &Fault) -> bool {
+    fault.side == Side::Upstream && (fault.sqlstate.starts_with("08") || fault.sqlstate.starts_with("57P0"))
 }
 
 fn no_primary() -> Fault {

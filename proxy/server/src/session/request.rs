@@ -83,7 +83,11 @@ impl Session {
         let cluster = &self.shared.cluster;
         let replica = match verdict.class.access {
             // With a catalog out of date nothing is provably read-only.
-            Access::Read | Access::Session if self.shared.account.database.is_catalog_current() => {
+            Access::Read | Access::Session
+                if self.shared.account.database.is_catalog_current()
+                    // In session mode the first connection is the only one: it must be good for everything.
+                    && self.shared.mode == config::PoolMode::Transaction =>
+            {
                 cluster.pick_replica(&self.shared.account.database, self.flow.retry.avoid())
             }
             _ => None,
@@ -127,6 +131,15 @@ impl Session {
     pub(super) async fn await_catalog(&self) {
         let limit = self.shared.cluster.config().health_timeout;
         self.shared.account.database.catalog_known(limit).await;
+    }
+
+    /// Waits for the catalog to be read because it lacks a function.
+    pub(super) async fn await_functions(&self) {
+        let limit = self.shared.cluster.config().health_timeout;
+        match self.shared.account.database.is_catalog_awaited() {
+            true => self.await_catalog().await,
+            false => self.shared.account.database.reread(limit).await,
+        }
     }
 
     /// Whether a request that names statements has to wait: what the names mean depends on replies owed.

@@ -61,6 +61,12 @@ struct Failing {
     pause: Duration,
 }
 
+impl Waiter {
+    fn has_left(&self) -> bool {
+        self.grant.is_closed()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     /// The most recently used last: it is taken first, so that a quiet pool shrinks.
@@ -72,6 +78,13 @@ struct Inner {
     waiters: VecDeque<Waiter>,
     failing: Option<Failing>,
     retired: bool,
+}
+
+impl Inner {
+    /// Forgets those who wait no longer.
+    fn drop_leavers(&mut self) {
+        self.waiters.retain(|waiter| !waiter.has_left());
+    }
 }
 
 /// A pool.
@@ -135,12 +148,13 @@ impl Pool {
     /// How full it is.
     pub fn usage(&self) -> PoolUse {
         let inner = self.inner();
+        let waiting = || inner.waiters.iter().filter(|waiter| !waiter.has_left());
         PoolUse {
             idle: inner.idle.len(),
             in_use: inner.total - inner.idle.len() - inner.opening,
             opening: inner.opening,
-            waiting: inner.waiters.len(),
-            longest_wait: inner.waiters.front().map(|waiter| waiter.since.elapsed()).unwrap_or_default(),
+            waiting: waiting().count(),
+            longest_wait: waiting().next().map(|waiter| waiter.since.elapsed()).unwrap_or_default(),
         }
     }
 
@@ -190,7 +204,7 @@ impl Pool {
         let since = Instant::now();
         {
             let mut inner = self.inner();
-            self.may_wait(&inner, &config)?;
+            self.may_wait(&mut inner, &config)?;
             inner.waiters.push_back(Waiter { grant, since });
             // A connection that needs a sign of life was left on the shelf: it is the waiter's.
             if let Some(connection) = inner.idle.pop() {
@@ -207,16 +221,22 @@ impl Pool {
         match outcome {
             Ok(Ok(granted)) => granted?.accept().ok_or_else(|| self.lost()),
             Ok(Err(_)) => Err(self.lost()),
-            Err(_) => Err(self.full(&format!("none became free within {:?}", config.checkout_timeout))),
+            Err(_) => {
+                self.inner().drop_leavers();
+                Err(self.full(&format!("none became free within {:?}", config.checkout_timeout)))
+            }
         }
     }
 
-    fn may_wait(&self, inner: &Inner, config: &PoolConfig) -> Result<(), Fault> {
+    fn may_wait(&self, inner: &mut Inner, config: &PoolConfig) -> Result<(), Fault> {
         if let Some(failing) = &inner.failing
             && inner.total == 0
             && Instant::now() < failing.until
         {
             return Err(failing.fault.clone());
+        }
+        if inner.waiters.len() >= config.waiters_max {
+            inner.drop_leavers();
         }
         if inner.waiters.len() >= config.waiters_max {
             return Err(self.full(&format!("{} clients wait already (waiters_max)", config.waiters_max)));
@@ -401,6 +421,7 @@ impl Pool {
             while !paused && !inner.retired && inner.total < config.min_idle.min(config.size) {
                 self.open(&mut inner);
             }
+            inner.drop_leavers();
             self.open_for_waiters(&mut inner, &config);
         }
         self.counters.closed.fetch_add(closed.len() as u64, Ordering::Relaxed);
