@@ -22,6 +22,7 @@ mod read_after_write;
 mod reload;
 mod routing;
 mod settings;
+mod sharing;
 mod tls;
 mod topology;
 mod transactions;

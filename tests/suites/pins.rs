@@ -33,6 +33,10 @@ async fn pins_end_with_their_state() {
         ("LISTEN chan", "UNLISTEN chan"),
         ("LISTEN one; LISTEN two", "UNLISTEN *"),
         ("LISTEN chan", "DISCARD ALL"),
+        ("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP FUNCTION pg_temp.f()"),
+        ("CREATE TYPE pg_temp.y AS ENUM ('a')", "DROP TYPE pg_temp.y"),
+        ("SET search_path = pg_temp, public; CREATE TABLE t (id int)", "DROP TABLE t; RESET search_path"),
+        ("BEGIN; SET LOCAL search_path = pg_temp; CREATE TABLE t (id int); COMMIT", "DROP TABLE pg_temp.t"),
         ("CREATE TEMP TABLE t (id int)", "DROP TABLE t"),
         ("CREATE TEMPORARY TABLE t AS SELECT 1", "DISCARD TEMP"),
         ("SELECT 1 AS x INTO TEMP t", "DISCARD ALL"),
@@ -121,16 +125,59 @@ async fn a_hidden_lock_does_not_leak() {
     assert_eq!(holder.value("SELECT pg_advisory_unlock(815)").await, "t", "the holder still has it");
 }
 
+/// A function made elsewhere a moment ago, which the proxy has not heard of, leaves nothing to others.
+#[tokio::test]
+async fn an_unheard_of_function_does_not_leak() {
+    let stage = shared().await;
+    let proxy = stage.proxy("pool: {size: 2}\n").await;
+    for extended in [false, true] {
+        let mut holder = proxy.wire().await;
+        reads_reach_replica(stage, &mut holder).await;
+        let function = unique("unheard");
+        let body = "BEGIN PERFORM pg_advisory_lock(816); PERFORM set_config('my.unheard', 'x', false); END";
+        stage
+            .primary
+            .sql(&format!("CREATE FUNCTION {function}() RETURNS void LANGUAGE plpgsql AS $$ {body} $$"))
+            .await;
+        let sql = format!("SELECT {function}()");
+        match extended {
+            true => drop(holder.extended_value(&sql, &[]).await),
+            false => drop(holder.run(&sql).await),
+        }
+        let mut other = proxy.wire().await;
+        for _ in 0..6 {
+            assert_eq!(
+                other.value("SELECT pg_try_advisory_lock(816)").await,
+                "f",
+                "the lock is the holder's"
+            );
+            assert_eq!(other.value("SELECT coalesce(current_setting('my.unheard', true), '')").await, "");
+        }
+        assert_eq!(holder.value("SELECT pg_advisory_unlock(816)").await, "t", "the holder still has it");
+    }
+}
+
+/// A function that does not exist keeps nobody on a connection.
+#[tokio::test]
+async fn a_misspelt_function_does_not_pin() {
+    let proxy = shared().await.proxy(ONE).await;
+    let mut wire = proxy.wire().await;
+    assert_eq!(wire.error("SELECT no_such_function_at_all()").await, "42883");
+    wire.ask(&[msg::statement("SELECT no_such_function_at_all()", &[]), msg::sync()].concat()).await;
+    assert!(served(&proxy).await);
+}
+
 /// Temp tables misrouted: what names one goes to the connection that has it, never to a replica.
 #[tokio::test]
 async fn temp_tables_are_found() {
     let stage = shared().await;
-    let proxy = stage.proxy("").await;
-    let mut wire = proxy.wire().await;
+    let proxy = stage.proxy("pool: {size: 2}\n").await;
+    let (mut wire, mut busy) = (proxy.wire().await, proxy.wire().await);
     reads_reach_replica(stage, &mut wire).await;
     wire.run("CREATE TEMP TABLE mine (id int)").await;
     wire.run("INSERT INTO mine VALUES (1), (2)").await;
     for _ in 0..10 {
+        busy.value("SELECT pg_backend_pid() FOR UPDATE").await;
         assert_eq!(wire.value("SELECT count(*) FROM mine").await, "2");
         assert_eq!(wire.extended_value("SELECT max(id) FROM mine", &[]).await, "2");
         assert_eq!(wire.value("WITH x AS (SELECT id FROM mine) SELECT sum(id) FROM x").await, "3");
@@ -158,8 +205,8 @@ async fn a_temp_table_shadows_a_real_one() {
 #[tokio::test]
 async fn a_pin_wins_over_routing() {
     let stage = shared().await;
-    let proxy = stage.proxy("").await;
-    let mut wire = proxy.wire().await;
+    let proxy = stage.proxy("pool: {size: 2}\n").await;
+    let (mut wire, mut busy) = (proxy.wire().await, proxy.wire().await);
     reads_reach_replica(stage, &mut wire).await;
     wire.run("BEGIN").await;
     wire.run("SELECT 1").await;
@@ -170,7 +217,11 @@ async fn a_pin_wins_over_routing() {
     wire.run("SELECT pg_advisory_lock(99)").await;
     let pid = wire.value("SELECT pg_backend_pid()").await;
     for _ in 0..10 {
+        assert_ne!(busy.value("SELECT pg_backend_pid() FOR UPDATE").await, pid);
         assert_eq!(wire.value("SELECT pg_backend_pid()").await, pid);
+        let marker = unique("pinned_read");
+        wire.run(&format!("SELECT count(*) FROM pg_am /* {marker} */")).await;
+        assert_eq!(server_of(stage, &marker).await, "primary", "a read that a replica could serve");
     }
     wire.run("SELECT pg_advisory_unlock(99)").await;
 }

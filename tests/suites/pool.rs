@@ -116,6 +116,31 @@ async fn waiters_are_bounded() {
     }
 }
 
+/// Who has left the queue takes no place in it.
+#[tokio::test]
+async fn those_who_left_do_not_wait() {
+    let role = own_role("leaving").await;
+    let proxy =
+        shared().await.proxy(&config(&role, "size: 1, waiters_max: 2, checkout_timeout: 300ms")).await;
+    let mut holder = busy(&proxy, &role, 3.0).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for round in 0..2 {
+        let mut waiters = Vec::new();
+        for _ in 0..2 {
+            let mut wire = proxy.wire_as(&role).await;
+            wire.send(&msg::query(WORK)).await;
+            waiters.push(wire);
+        }
+        for wire in &mut waiters {
+            let frames = wire.until(b'Z').await;
+            let error = frames.iter().find(|frame| frame.tag == b'E').expect("an error");
+            assert!(error.field('M').contains("within 300ms"), "round {round}: {error}");
+        }
+    }
+    assert_eq!(proxy.metric("pointsman_pool_waiting_clients", &[&role]).await, 0.0);
+    holder.until(b'Z').await;
+}
+
 /// Who waits longest is served first.
 #[tokio::test]
 async fn waiting_is_fair() {
@@ -251,6 +276,22 @@ async fn usual_settings_are_given() {
     let mut wire = Wire::login_with(proxy.port, &own).await;
     assert_eq!(wire.value("SHOW timezone").await, "Asia/Aden");
     assert_eq!(wire.value("SHOW application_name").await, "own");
+}
+
+/// In session mode with a replica, a client that begins with a read can write all the same.
+#[tokio::test]
+async fn session_mode_reads_on_the_primary() {
+    let role = own_role("reading").await;
+    let proxy = shared().await.proxy(&config(&role, "size: 5, mode: session")).await;
+    for _ in 0..20 {
+        let mut wire = proxy.wire_as(&role).await;
+        assert_eq!(wire.value("SELECT 1").await, "1");
+        wire.run("CREATE TEMP TABLE own (id int)").await;
+        wire.run("INSERT INTO own VALUES (1)").await;
+        assert_eq!(wire.value("SELECT pg_is_in_recovery()").await, "f");
+        wire.send(&msg::terminate()).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
 }
 
 /// Session mode gives a client its connection for as long as it stays.

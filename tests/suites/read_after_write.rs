@@ -4,7 +4,7 @@ use std::time::Duration;
 use pointsman_tests::{Proxy, Stage, Wire, msg};
 use tokio::sync::OnceCell;
 
-use crate::common::{reads_reach_replica, unique};
+use crate::common::{reads_reach_replica, server_of, unique};
 
 /// A stage whose replica may be paused; its tests hold this lock.
 async fn paused() -> (&'static Stage, tokio::sync::MutexGuard<'static, ()>) {
@@ -96,6 +96,81 @@ async fn every_kind_of_write_is_seen() {
     assert_eq!(wire.value(&format!("SELECT count(*) FROM {table}")).await, (want + 1).to_string());
     wire.run(&format!("ALTER TABLE {table} ADD note text")).await;
     assert_eq!(wire.value(&format!("SELECT note FROM {table} LIMIT 1")).await, "NULL");
+    stage.replica().sql("SELECT pg_wal_replay_resume()").await;
+}
+
+/// `EXECUTE` by the extended protocol, and statements of a session about which not everything is known.
+#[tokio::test]
+async fn writes_by_names_of_the_connections_own_are_seen() {
+    let (stage, _turn) = paused().await;
+    let table = unique("own_names");
+    let (proxy, mut writer) = start(stage, &table).await;
+    let mut reader = proxy.wire().await;
+    writer.run(&format!("PREPARE ins(int) AS INSERT INTO {table} VALUES ($1)")).await;
+    reads_reach_replica(stage, &mut reader).await;
+    stage.replica().sql("SELECT pg_wal_replay_pause()").await;
+    let mut want = 0;
+    for (name, sql) in [
+        ("", "EXECUTE ins(1)".to_owned()),
+        ("by_name", "EXECUTE ins(2)".to_owned()),
+        // By now the session keeps its connection, and the names on it.
+        ("own", format!("INSERT INTO {table} VALUES (3)")),
+    ] {
+        writer.ask(&[msg::parse(name, &sql), msg::sync()].concat()).await;
+        for _ in 0..3 {
+            let run = [msg::bind("", name, &[]), msg::execute("", 0), msg::sync()].concat();
+            let frames = writer.ask(&run).await;
+            assert_eq!(pointsman_tests::tags(&frames), "2CZ", "{sql}");
+            want += 1;
+            let count = reader.value(&format!("SELECT count(*) FROM {table}")).await;
+            assert_eq!(count, want.to_string(), "{sql}");
+        }
+    }
+    stage.replica().sql("SELECT pg_wal_replay_resume()").await;
+}
+
+/// A plan of a write is no write: it takes no read off a replica.
+#[tokio::test]
+async fn an_explained_write_is_none() {
+    let (stage, _turn) = paused().await;
+    let table = unique("explained");
+    let (_proxy, mut wire) = start(stage, &table).await;
+    stage.replica().sql("SELECT pg_wal_replay_pause()").await;
+    for explained in [format!("INSERT INTO {table} VALUES (1)"), format!("DELETE FROM {table}")] {
+        let marker = unique("plan_only");
+        wire.run(&format!("EXPLAIN {explained} /* {marker} */")).await;
+        assert_eq!(server_of(stage, &marker).await, "primary");
+        let marker = unique("after_plan");
+        wire.run(&format!("SELECT 1 /* {marker} */")).await;
+        assert_eq!(server_of(stage, &marker).await, "replica0", "{explained}");
+    }
+    stage.replica().sql("SELECT pg_wal_replay_resume()").await;
+}
+
+/// What a replica refuses to one client takes it from nobody else.
+#[tokio::test]
+async fn one_client_s_refusal_is_its_own() {
+    let (stage, _turn) = paused().await;
+    let role = unique("newcomer");
+    let proxy = stage
+        .proxy(&format!(
+            "auth: {{users: [{{name: app, password: password}}, {{name: {role}, password: password}}]}}\n"
+        ))
+        .await;
+    let mut wire = proxy.wire().await;
+    reads_reach_replica(stage, &mut wire).await;
+    stage.replica().sql("SELECT pg_wal_replay_pause()").await;
+    // Made behind the proxy's back: the replica is believed to hold all, but does not know the role.
+    stage.primary.sql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'password'")).await;
+    let mut newcomer = proxy.wire_as(&role).await;
+    for _ in 0..5 {
+        let marker = unique("refused");
+        assert_eq!(newcomer.value(&format!("SELECT 1 /* {marker} */")).await, "1");
+        assert_eq!(server_of(stage, &marker).await, "primary");
+        let marker = unique("kept");
+        wire.run(&format!("SELECT 1 /* {marker} */")).await;
+        assert_eq!(server_of(stage, &marker).await, "replica0");
+    }
     stage.replica().sql("SELECT pg_wal_replay_resume()").await;
 }
 

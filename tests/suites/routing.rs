@@ -155,6 +155,26 @@ async fn volatile_functions_go_to_the_primary() {
     drop(scene.proxy);
 }
 
+/// A function that says it is stable, but leaves state in the session or has a volatile default.
+#[tokio::test]
+async fn what_functions_hide_keeps_them_on_the_primary() {
+    let stage = shared().await;
+    let name = unique("hides");
+    let body = "BEGIN PERFORM set_config('my.hidden', 'x', false); RETURN 1; END";
+    stage
+        .primary
+        .sql(&format!(
+            "CREATE FUNCTION {name}_state() RETURNS int LANGUAGE plpgsql STABLE AS $$ {body} $$;
+             CREATE FUNCTION {name}_default(x float DEFAULT random()) RETURNS float LANGUAGE sql STABLE AS 'SELECT x';
+             CREATE FUNCTION {name}_constant(x int DEFAULT 1 + 1) RETURNS int LANGUAGE sql STABLE AS 'SELECT x'"
+        ))
+        .await;
+    let mut scene = scene().await;
+    assert_eq!(scene.simple(&format!("SELECT {name}_constant()")).await, "replica0");
+    assert_eq!(scene.simple(&format!("SELECT {name}_default()")).await, "primary");
+    assert_eq!(scene.extended(&format!("SELECT {name}_state()")).await, "primary");
+}
+
 /// A view whose rule calls what is volatile, directly or through another view or a function's overloads.
 #[tokio::test]
 async fn views_over_volatile_functions_go_to_the_primary() {

@@ -79,6 +79,8 @@ struct Function {
     suspect: bool,
     /// Reads and writes no relation that its statement does not name.
     plain: bool,
+    /// What it reads, as a policy says.
+    reads: Box<[Relation]>,
 }
 
 /// A relation.

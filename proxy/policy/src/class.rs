@@ -43,6 +43,8 @@ pub enum Reason {
     Mixed,
     /// A setting that each server has for itself.
     Shows(Box<str>),
+    /// It may leave state in the session, which must not be left on a replica.
+    Suspect,
 }
 
 impl std::fmt::Display for Reason {
@@ -53,6 +55,7 @@ impl std::fmt::Display for Reason {
             Self::Doubt(doubt) => write!(f, "not understood: {doubt}"),
             Self::Mixed => f.write_str("changes the session in the middle of other statements"),
             Self::Shows(name) => write!(f, "shows {name}: each server has its own"),
+            Self::Suspect => f.write_str("may leave state in the session"),
         }
     }
 }
@@ -80,7 +83,7 @@ pub fn classify(facts: &Facts, catalog: &Catalog) -> Class {
         let access = one(statement, catalog, &mut class.reasons);
         session |= access == Access::Session;
         class.access = class.access.max(access);
-        class.suspect |= catalog.suspect(statement);
+        class.suspect |= catalog.suspect(statement) || catalog.calls_unknown(statement);
     }
     if facts.statements.is_empty() {
         class.access = Access::Read;
@@ -88,6 +91,10 @@ pub fn classify(facts: &Facts, catalog: &Catalog) -> Class {
     if session && class.access == Access::Read {
         class.access = Access::PrimaryRead;
         class.reasons.push(Reason::Mixed);
+    }
+    if class.suspect && class.access == Access::Read {
+        class.access = Access::PrimaryRead;
+        class.reasons.push(Reason::Suspect);
     }
     class
 }
@@ -123,7 +130,14 @@ fn one(statement: &Statement, catalog: &Catalog, reasons: &mut Vec<Reason>) -> A
         Some(false) => Access::Write,
     };
     reasons.extend(obstacles.into_iter().map(Reason::Uses));
-    shape.max(used)
+    let access = shape.max(used);
+    if is_only_planned(statement) { access.min(Access::PrimaryRead) } else { access }
+}
+
+/// `EXPLAIN` without `ANALYZE` runs nothing, whatever it explains; but parameters of `EXECUTE` are evaluated.
+fn is_only_planned(statement: &Statement) -> bool {
+    matches!(statement.kind, Kind::Explain { analyze: false })
+        && !matches!(statement.read_only, Err(NotReadOnly::Execute | NotReadOnly::Command("EXPLAIN")))
 }
 
 /// Statements that follow the session and touch no data themselves.

@@ -48,7 +48,11 @@ impl Question {
 }
 
 /// schema, name, volatility (`i`, `s`, `v`; of a user's aggregate, the worst of its parts), built in (`t`, `f`), the
-/// definition of a user's function, whether `value.name` may call it (`t`, `f`).
+/// definition of a user's function, whether `value.name` may call it (`t`, `f`), whether what it does cannot be read
+/// (`t`, `f`), the defaults of a user's function's arguments.
+///
+/// Of functions in C those may leave something in the session that are volatile and not safe in parallel: whoever says
+/// of a function that it is, says that it keeps no state there. What triggers in C do is known well enough.
 pub const FUNCTIONS: &str = "\
 SELECT n.nspname::pg_catalog.text, p.proname::pg_catalog.text,
   CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
@@ -66,8 +70,18 @@ SELECT n.nspname::pg_catalog.text, p.proname::pg_catalog.text,
     THEN pg_catalog.pg_get_functiondef(p.oid) ELSE '' END,
   CASE WHEN p.pronargs OPERATOR(pg_catalog.>=) 1::pg_catalog.int2
       AND p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1::pg_catalog.int2
-    THEN 't' ELSE 'f' END
+    THEN 't' ELSE 'f' END,
+  CASE WHEN p.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid THEN 'f'
+    WHEN l.lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql}'::pg_catalog.name[]) THEN 'f'
+    WHEN l.lanname OPERATOR(pg_catalog.=) ANY ('{c,internal}'::pg_catalog.name[])
+      AND (p.provolatile OPERATOR(pg_catalog.<>) 'v'::pg_catalog.\"char\"
+        OR p.proparallel OPERATOR(pg_catalog.=) 's'::pg_catalog.\"char\"
+        OR p.prorettype OPERATOR(pg_catalog.=) 'pg_catalog.trigger'::pg_catalog.regtype::pg_catalog.oid)
+    THEN 'f' ELSE 't' END,
+  CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+    THEN pg_catalog.pg_get_expr(p.proargdefaults, 0::pg_catalog.oid) ELSE '' END
 FROM pg_catalog.pg_proc p
+JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace";
 
 /// schema, name, kind (`pg_class.relkind`), built in (`t`, `f`), whether a standby cannot or should not read it
@@ -159,7 +173,8 @@ WHERE p.provolatile OPERATOR(pg_catalog.=) 'v'::pg_catalog.\"char\"
   OR p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
 
 /// schema and name of a user's type, and a function that its values or casts to it call: its input and output
-/// functions, a cast's function, or (as an expression) a domain's check.
+/// functions, a cast's function, or (as an expression) a domain's check. Functions of casts that no text shows come
+/// under a type without a name.
 pub const TYPES: &str = "\
 SELECT n.nspname::pg_catalog.text, t.typname::pg_catalog.text,
   fn.nspname::pg_catalog.text, f.proname::pg_catalog.text, ''
@@ -178,6 +193,13 @@ JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
 JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) c.castfunc
 JOIN pg_catalog.pg_namespace fn ON fn.oid OPERATOR(pg_catalog.=) f.pronamespace
 WHERE f.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+UNION ALL
+SELECT '', '', fn.nspname::pg_catalog.text, f.proname::pg_catalog.text, ''
+FROM pg_catalog.pg_cast c
+JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) c.castfunc
+JOIN pg_catalog.pg_namespace fn ON fn.oid OPERATOR(pg_catalog.=) f.pronamespace
+WHERE f.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  AND c.castcontext OPERATOR(pg_catalog.=) 'i'::pg_catalog.\"char\"
 UNION ALL
 SELECT n.nspname::pg_catalog.text, t.typname::pg_catalog.text, '', '',
   pg_catalog.pg_get_expr(k.conbin, 0::pg_catalog.oid)

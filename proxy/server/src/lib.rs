@@ -9,6 +9,7 @@ mod descriptors;
 pub mod fault;
 pub mod lifecycle;
 pub mod metrics;
+pub mod policies;
 pub mod proxy;
 pub mod random;
 pub mod reload;

@@ -33,6 +33,8 @@ fn rows() -> Rows {
                     builtin: true,
                     source: Box::default(),
                     attribute: false,
+                    opaque: false,
+                    defaults: Box::default(),
                 }),
                 None => rows.relations.push(RelationRow {
                     schema: schema.into(),
@@ -41,6 +43,8 @@ fn rows() -> Rows {
                     builtin: true,
                     not_replicated: false,
                     row_security: false,
+                    ruled: false,
+                    busy: false,
                     definition: Box::default(),
                 }),
             }

@@ -20,6 +20,7 @@ impl Catalog {
         let mut catalog = Self { version, families: version, ..Self::default() };
         catalog.add_functions(rows, overrides);
         catalog.add_operators(rows, overrides);
+        catalog.add_defaults(rows, overrides);
         let definitions = catalog.add_relations(rows);
         catalog.add_types(rows);
         Followed { catalog: &mut catalog, definitions }.all();
@@ -35,11 +36,13 @@ impl Catalog {
                 self.attributes.insert(row.name.clone());
             }
             let suspect = !row.builtin && suspects.contains(&row.name);
+            let declared = declared_reads(overrides, &row.schema, &row.name, volatility);
             let plain = if row.builtin {
                 is_plain_builtin(&row.name, row.volatility == Volatility::Volatile)
             } else {
-                row.volatility == Volatility::Immutable && is_compiled(&row.source)
+                declared.is_some() || row.volatility == Volatility::Immutable && is_compiled(&row.source)
             };
+            let reads = declared.unwrap_or_default();
             if row.attribute && !plain {
                 self.busy_attributes.insert(row.name.clone());
             }
@@ -50,14 +53,40 @@ impl Catalog {
                     function.suspect |= suspect;
                     function.plain &= plain;
                 }
-                None => all.push(Function { schema: row.schema.clone(), volatility, suspect, plain }),
+                None => all.push(Function { schema: row.schema.clone(), volatility, suspect, plain, reads }),
             }
         }
         for (name, volatility) in overrides.names() {
             let (schema, name) = name.rsplit_once('.').unwrap_or(("", name));
             let all = self.functions.entry(name.into()).or_default();
             if all.iter().all(|function| !schema.is_empty() && &*function.schema != schema) {
-                all.push(Function { schema: schema.into(), volatility, suspect: false, plain: false });
+                let declared = declared_reads(overrides, schema, name, volatility);
+                let (plain, reads) = (declared.is_some(), declared.unwrap_or_default());
+                all.push(Function { schema: schema.into(), volatility, suspect: false, plain, reads });
+            }
+        }
+    }
+
+    /// A call that leaves an argument out evaluates its default: what that may do, the function may. Defaults may call
+    /// functions with defaults.
+    fn add_defaults(&mut self, rows: &Rows, overrides: &Overrides) {
+        let with_defaults = rows.functions.iter().filter(|row| !row.defaults.is_empty());
+        let mut left: Vec<_> =
+            with_defaults.map(|row| (row, parsed(&format!("SELECT {}", row.defaults)))).collect();
+        loop {
+            let before = left.len();
+            left.retain(|(row, statement)| {
+                let found = statement.as_ref().is_none_or(|statement| !self.obstacles(statement).is_empty());
+                if found && overrides.get(&row.schema, &row.name).is_none() {
+                    let all = self.functions.get_mut(&row.name).into_iter().flatten();
+                    for function in all.filter(|function| function.schema == row.schema) {
+                        function.volatility = Volatility::Volatile;
+                    }
+                }
+                !found
+            });
+            if left.len() == before {
+                return;
             }
         }
     }
@@ -119,7 +148,10 @@ impl Catalog {
 
     fn add_types(&mut self, rows: &Rows) {
         for row in &rows.types {
-            let shown: Box<str> = format!("type {}.{}", row.schema, row.name).into();
+            let shown: Box<str> = match &*row.name {
+                "" => "an implicit cast".into(),
+                name => format!("type {}.{name}", row.schema).into(),
+            };
             let obstacle = if row.function.is_empty() {
                 match parsed(&condition(&row.expression)) {
                     Some(statement) => self.obstacles(&statement).into_iter().next(),
@@ -173,6 +205,10 @@ impl Catalog {
         let relations = statement.reads.iter().filter_map(|name| self.relation(name));
         let operators = statement.operators.iter().filter_map(|name| self.operator(name));
         let types = statement.types.iter().filter_map(|name| self.type_name(name));
+        let computes = !(statement.functions.is_empty() && statement.reads.is_empty());
+        // A cast that the text does not show may be anywhere.
+        let unseen = self.types.get("").filter(|_| computes).and_then(|all| all.first());
+        let types = types.chain(unseen.map(|(_, obstacle)| obstacle.clone()));
         let attributes = statement.attributes.iter().filter_map(|name| self.attribute(name));
         let settings = statement.settings.iter().filter_map(|name| match name {
             Some(name) if super::is_shared_setting(name) => None,
@@ -192,6 +228,12 @@ impl Catalog {
                 .is_some_and(|code| suspect::leaves_state(code) || self.names_suspect(code))
     }
 
+    /// Whether a statement calls a function of which nothing is known: it may have been made a moment ago.
+    #[must_use]
+    pub fn calls_unknown(&self, statement: &Statement) -> bool {
+        self.version > 0 && statement.functions.iter().any(|name| self.overloads(name).next().is_none())
+    }
+
     /// Whether opaque code names a function that leaves state.
     fn names_suspect(&self, code: &str) -> bool {
         code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| {
@@ -199,6 +241,21 @@ impl Catalog {
             self.function_suspect(&name)
         })
     }
+}
+
+/// The relations that a policy says a function reads, if it also counts as one that does not write.
+fn declared_reads(
+    overrides: &Overrides,
+    schema: &str,
+    name: &str,
+    volatility: Volatility,
+) -> Option<Box<[Relation]>> {
+    let named = overrides.reads(schema, name).filter(|_| volatility != Volatility::Volatile)?;
+    let relation = |name: &String| match name.rsplit_once('.') {
+        Some((schema, name)) => Relation { schema: Some(schema.into()), name: name.into() },
+        None => Relation { schema: None, name: name.as_str().into() },
+    };
+    Some(named.iter().map(relation).collect())
 }
 
 fn shown(row: &RelationRow) -> Box<str> {

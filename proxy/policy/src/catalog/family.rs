@@ -157,6 +157,14 @@ impl Catalog {
             && statement.attributes.iter().all(|name| !self.busy_attributes.contains(name))
     }
 
+    /// What the functions called read, as policies say.
+    pub(crate) fn called_reads(&self, statement: &Statement) -> Touched {
+        let declared = statement.functions.iter().flat_map(|name| self.overloads(name));
+        declared.filter(|function| !function.reads.is_empty()).fold(Touched::nothing(), |all, function| {
+            all.and(&self.reads(&function.reads))
+        })
+    }
+
     /// What reading these relations shows.
     pub(crate) fn reads(&self, relations: &[Relation]) -> Touched {
         self.together(relations, |known| &known.reads)

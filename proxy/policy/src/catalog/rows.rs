@@ -37,6 +37,10 @@ pub struct FunctionRow {
     pub source: Box<str>,
     /// Whether `value.name` may call it.
     pub attribute: bool,
+    /// Whether what it does cannot be read: it is in another language than SQL and PL/pgSQL.
+    pub opaque: bool,
+    /// The defaults of its arguments, as a list of expressions; empty if built in.
+    pub defaults: Box<str>,
 }
 
 /// One relation.
@@ -192,6 +196,8 @@ impl Rows {
                 builtin: row.flag(3)?,
                 source: row.text(4)?,
                 attribute: row.flag(5)?,
+                opaque: row.flag(6)?,
+                defaults: row.text(7)?,
             }),
             Question::Relations => self.relations.push(RelationRow {
                 schema: row.text(0)?,

@@ -6,7 +6,16 @@ use crate::overrides::Overrides;
 pub(crate) fn function(schema: &str, name: &str, volatility: Volatility, source: &str) -> FunctionRow {
     let builtin = schema == "pg_catalog";
     let (schema, name, source) = (schema.into(), name.into(), source.into());
-    FunctionRow { schema, name, volatility, builtin, source, attribute: true }
+    FunctionRow {
+        schema,
+        name,
+        volatility,
+        builtin,
+        source,
+        attribute: true,
+        opaque: false,
+        defaults: "".into(),
+    }
 }
 
 pub(crate) fn relation(schema: &str, name: &str, kind: char, definition: &str) -> RelationRow {
@@ -26,7 +35,7 @@ pub(crate) fn relation(schema: &str, name: &str, kind: char, definition: &str) -
 /// A small database: functions, a table, and views over views.
 pub(crate) fn rows() -> Rows {
     use Volatility::{Immutable, Stable, Volatile};
-    let functions = vec![
+    let mut functions = vec![
         function("pg_catalog", "lower", Immutable, ""),
         function("pg_catalog", "now", Stable, ""),
         function("pg_catalog", "count", Immutable, ""),
@@ -41,7 +50,16 @@ pub(crate) fn rows() -> Rows {
         function("public", "become_twice", Volatile, "BEGIN PERFORM become(); END"),
         function("a", "mixed", Stable, ""),
         function("b", "mixed", Volatile, ""),
+        function("public", "quiet_become", Stable, "BEGIN SET ROLE x; END"),
+        function("public", "in_python", Volatile, ""),
+        function("public", "by_default", Stable, ""),
+        function("public", "by_other_default", Stable, ""),
+        function("public", "by_constant", Stable, ""),
     ];
+    functions[15].opaque = true;
+    functions[16].defaults = "1, public.by_other_default()".into();
+    functions[17].defaults = "random()".into();
+    functions[18].defaults = "(1 + 1), 'x'::text".into();
     let mut relations = vec![
         relation("public", "agents", 'r', ""),
         relation("public", "seq", 'S', ""),
@@ -166,6 +184,36 @@ fn operators_types_and_attributes() {
 }
 
 #[test]
+fn defaults_and_unseen_casts_count() {
+    let catalog = catalog();
+    assert!(matches!(catalog.function(&named("by_default")), Some(Obstacle::Volatile(_))));
+    assert!(matches!(catalog.function(&named("by_other_default")), Some(Obstacle::Volatile(_))));
+    assert_eq!(catalog.function(&named("by_constant")), None);
+    let mut rows = rows();
+    let mut cast = rows.types[0].clone();
+    (cast.schema, cast.name, cast.expression) = ("".into(), "".into(), "".into());
+    (cast.function_schema, cast.function) = ("public".into(), "log_visit".into());
+    rows.types.push(cast);
+    let catalog = Catalog::build(&rows, &Overrides::default());
+    let obstacles = |sql: &str| {
+        let mut analyzer = pointsman_sql::Analyzer::<()>::new(1);
+        let facts = analyzer.analyze(sql.as_bytes(), pointsman_sql::LexRules::default()).facts;
+        catalog.obstacles(facts.single().expect("one statement")).len()
+    };
+    assert_eq!((obstacles("SELECT 1"), obstacles("SELECT name FROM agents")), (0, 1));
+}
+
+#[test]
+fn a_function_s_own_settings_are_no_suspicion() {
+    let mut rows = rows();
+    rows.functions[9].source = "CREATE OR REPLACE FUNCTION public.pure()\n RETURNS int\n LANGUAGE sql\n \
+        SET search_path TO 'x'\n SET work_mem TO '1MB'\nAS $function$select 1$function$"
+        .into();
+    let catalog = Catalog::build(&rows, &Overrides::default());
+    assert!(!catalog.function_suspect(&named("pure")));
+}
+
+#[test]
 fn suspicion_spreads_to_callers_and_triggers() {
     let catalog = catalog();
     assert!(catalog.function_suspect(&named("become_twice")));
@@ -184,9 +232,9 @@ fn nothing_is_known_at_first() {
 fn rows_are_checked() {
     use crate::queries::Question;
     let mut rows = Rows::default();
-    let good = [Some("s"), Some("f"), Some("i"), Some("t"), None, Some("f")];
+    let good = [Some("s"), Some("f"), Some("i"), Some("t"), None, Some("f"), Some("f"), None];
     assert_eq!(rows.add(Question::Functions, &good), Ok(()));
-    let bad = [Some("s"), Some("f"), Some("x"), Some("t"), Some(""), Some("f")];
+    let bad = [Some("s"), Some("f"), Some("x"), Some("t"), Some(""), Some("f"), Some("f"), None];
     assert_eq!(rows.add(Question::Functions, &bad).unwrap_err().column, 2);
     assert_eq!(rows.add(Question::Policies, &good[..1]).unwrap_err().column, 1);
 }

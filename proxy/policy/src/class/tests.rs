@@ -45,6 +45,10 @@ fn reads_for_the_primary_only() {
         "SELECT current_setting('port')",
         "SELECT current_setting($1)",
         "SELECT 1; SET x.y = 1",
+        "EXPLAIN INSERT INTO agents VALUES (1)",
+        "EXPLAIN (COSTS OFF) UPDATE agents SET id = nextval('seq')",
+        "EXPLAIN WITH x AS (DELETE FROM agents RETURNING id) SELECT * FROM x",
+        "SELECT quiet_become()",
     ] {
         assert_eq!(class(sql).access, Access::PrimaryRead, "{sql}: {:?}", class(sql).reasons);
         assert!(!class(sql).reasons.is_empty(), "{sql}");
@@ -65,6 +69,9 @@ fn writes() {
         "SELECT * FROM unknown_table",
         "SELECT * FROM watched",
         "EXPLAIN ANALYZE SELECT 1",
+        "EXPLAIN ANALYZE DELETE FROM agents",
+        "EXPLAIN EXECUTE p(nextval('seq'))",
+        "SELECT by_default()",
         "DO $$BEGIN END$$",
         "SELECT FROM WHERE",
         "CREATE TABLE x(a int)",
@@ -88,6 +95,9 @@ fn session_statements() {
 fn suspects() {
     for sql in [
         "SELECT become()",
+        "SELECT quiet_become()",
+        "SELECT in_python()",
+        "SELECT unknown_function()",
         "UPDATE agents SET id = 1",
         "DO $$BEGIN SET x.y = 1; END$$",
         "SELEC 1",

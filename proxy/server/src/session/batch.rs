@@ -44,6 +44,11 @@ impl Session {
             self.answer_batch(survey.len)?;
             return Ok(Taken::Done);
         }
+        let mut survey = survey;
+        if survey.decides.as_ref().is_some_and(|(_, verdict)| verdict.is_uncertain()) {
+            self.await_functions().await;
+            survey = self.survey()?.unwrap_or(survey);
+        }
         let request = survey.decides.as_ref().map(|(facts, verdict)| (&**facts, &**verdict));
         match self.perform_on(request).await {
             Ok(true) => {}

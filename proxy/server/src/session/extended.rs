@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use pointsman_sql::{ClientEncoding, Facts, Kind};
 use pointsman_wire::backend::{CLOSE_COMPLETE, PARSE_COMPLETE, TransactionStatus};
 use pointsman_wire::frame::Header;
@@ -11,11 +11,11 @@ use pointsman_wire::owed::{Ask, Deal};
 use pointsman_wire::{Oids, WireError};
 
 use super::configs::ConfigCalls;
-use super::judge::{Marks, Verdict, judge};
+use super::judge::{Judged, Marks, Verdict, judge};
 use super::notes::{Note, StateNote};
 use super::pins::Pins;
 use super::request::Taken;
-use super::statements::{Origin, Prepared, Replies, Unnamed, looks_global};
+use super::statements::{Origin, Prepared, Unnamed, looks_global};
 use super::{Portal, Session, message};
 use crate::fault::Fault;
 
@@ -140,27 +140,12 @@ impl Session {
         {
             // It names another statement, and keeps its own name too: both are this connection's from now on.
             self.pins.add(Pins::UNKNOWN);
-            message::frame(
-                &mut self.io.to_server,
-                b'P',
-                &[name, b"\0", &text, b"\0", &count(parameter_types), parameter_types.raw()],
-            );
-            self.owed.push(Ask::Parse, Deal::Forward, None);
+            let types = [&count(parameter_types), parameter_types.raw()].concat();
+            self.parse_own(name, &[name, b"\0", &text, b"\0", &types].concat(), judged);
             return Ok(());
         }
         if name.is_empty() {
-            let id = self.shared.registry.next_id();
-            let unnamed = Unnamed {
-                id,
-                parse: Bytes::copy_from_slice(body),
-                facts: judged.facts,
-                verdict: judged.verdict,
-                configs: judged.configs,
-            };
-            let before = self.statements.set_unnamed(Some(unnamed));
-            self.set_server_unnamed(id);
-            self.io.to_server.extend(frame);
-            self.owed.push(Ask::Parse, Deal::Forward, Some(Note::Unnamed(before)));
+            self.parse_own(name, body, judged);
             return Ok(());
         }
         if self.statements.len() >= self.shared.prepared_statements_max {
@@ -174,21 +159,53 @@ impl Session {
             if let Some(held) = &mut self.held {
                 held.lease.connection().to_close.retain(|closed| *closed != name);
             }
-            self.io.to_server.extend(frame);
-            self.owed.push(Ask::Parse, Deal::Forward, None);
+            self.parse_own(name, body, judged);
             return Ok(());
         }
         let origin = Origin::Protocol {
             sql: Bytes::copy_from_slice(sql),
             types: Bytes::copy_from_slice(parameter_types.raw()),
-            path: self.wants.client().get("search_path").cloned(),
-            epoch: self.shared.account.database.epoch(),
+            under: self.under(),
         };
         let prepared = self.shared.registry.get(origin, &judged);
         self.statements.define(name, Arc::clone(&prepared));
         self.meter.usage.client_parsed();
         self.parse_named(name, &prepared);
         Ok(())
+    }
+
+    /// A statement that stands on the connection under the client's own name, or under none.
+    fn parse_own(&mut self, name: &[u8], body: &[u8], judged: Judged) {
+        message::frame(&mut self.io.to_server, b'P', &[body]);
+        if !name.is_empty() {
+            self.statements.define_own(name, judged);
+            self.owed.push(Ask::Parse, Deal::Forward, None);
+            return;
+        }
+        let id = self.shared.registry.next_id();
+        let Judged { facts, verdict, configs, .. } = judged;
+        let unnamed = Unnamed { id, parse: Bytes::copy_from_slice(body), facts, verdict, configs };
+        let before = self.statements.set_unnamed(Some(unnamed));
+        self.set_server_unnamed(id);
+        self.owed.push(Ask::Parse, Deal::Forward, Some(Note::Unnamed(before)));
+    }
+
+    /// What is known of a statement that stands under the client's own name on its own connection. Of one of which
+    /// nothing is known, it is believed that it may do anything.
+    fn own_meaning(&mut self, name: &[u8]) -> Option<(Arc<Facts>, Arc<Verdict>, ConfigCalls)> {
+        if let Some(Judged { facts, verdict, configs, .. }) = self.statements.own(name) {
+            let catalog = self.shared.account.database.catalog();
+            let verdict = match verdict.is_of(&catalog) {
+                true => Arc::clone(verdict),
+                false => Arc::new(Verdict::new(facts, &catalog)),
+            };
+            return Some((Arc::clone(facts), verdict, configs.clone()));
+        }
+        if self.pins.has(Pins::UNKNOWN) {
+            self.mark_unknown();
+            self.flow.definitions_changed = true;
+        }
+        None
     }
 
     /// A name in bytes that the client's encoding does not allow is for the server to refuse.
@@ -247,7 +264,7 @@ impl Session {
             self.send_unknown(frame, bind.statement, |name, out| {
                 message::frame(out, b'B', &[bind.portal, b"\0", name, b"\0", bind.rest]);
             });
-            None
+            self.own_meaning(bind.statement)
         };
         let named = self.statements.note_of(bind.statement);
         self.owed.push(Ask::Bind, Deal::Forward, named);
@@ -343,6 +360,7 @@ impl Session {
             self.io.to_server.extend(frame);
             self.owed.push(Ask::Close, Deal::Forward, Some(Note::Unnamed(before)));
         } else if self.statements.get(close.name).is_none() && self.pins.has(Pins::UNKNOWN) {
+            self.statements.forget_own();
             self.io.to_server.extend(frame);
             self.owed.push(Ask::Close, Deal::Forward, None);
         } else {
@@ -387,18 +405,6 @@ impl Session {
         self.owed.push(Ask::Parse, Deal::Swallow, Some(Note::Here(prepared.id)));
         if let Some(held) = &mut self.held {
             held.note_hollow(prepared.id);
-        }
-    }
-
-    pub(super) fn prepare_in_pipeline(&mut self, prepared: &Prepared) {
-        self.meter.usage.server_parsed();
-        let mut replies = Replies::Parse;
-        self.send_encoded(|out| replies = prepared.prepare_in_pipeline(out));
-        self.owed.push(Ask::Parse, Deal::Swallow, Some(Note::Here(prepared.id)));
-        if replies == Replies::ParseBindExecuteClose {
-            self.owed.push(Ask::Bind, Deal::Swallow, Some(Note::Here(prepared.id)));
-            self.owed.push(Ask::Execute, Deal::Swallow, Some(Note::Here(prepared.id)));
-            self.owed.push(Ask::Close, Deal::Swallow, None);
         }
     }
 
@@ -459,12 +465,6 @@ impl Session {
         let Some((id, _)) = prepared.pop_lru() else { return };
         message::close_statement(&mut self.io.to_server, &super::statements::global_name(id));
         self.owed.push(Ask::Close, Deal::Swallow, Some(Note::Evicted(id)));
-    }
-
-    fn send_encoded(&mut self, encode: impl FnOnce(&mut BytesMut)) {
-        let mut out = BytesMut::new();
-        encode(&mut out);
-        self.io.to_server.extend(&out);
     }
 }
 

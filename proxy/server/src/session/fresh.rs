@@ -10,7 +10,7 @@ use super::judge::Verdict;
 use super::pins::Pins;
 use crate::fault::Fault;
 use crate::upstream::choice::{Need, ReadTerms};
-use crate::upstream::config::Role;
+use crate::upstream::config::{PoolMode, Role};
 use crate::upstream::freshness::Writes;
 
 impl Session {
@@ -19,6 +19,8 @@ impl Session {
         let database = &self.shared.account.database;
         // With a catalog out of date nothing is provably read-only.
         let may_read = matches!(verdict.class.access, Access::Read | Access::Session);
+        // In session mode the first connection is the only one: it must be good for everything.
+        let may_read = may_read && self.shared.mode == PoolMode::Transaction;
         (may_read && database.is_catalog_current()).then(|| {
             Need::new(terms, database, &verdict.footprint.reads, self.token).avoid(self.flow.retry.avoid())
         })
@@ -40,7 +42,7 @@ impl Session {
             reader = cluster.await_reader(database, &need, terms.catch_up_wait).await;
             plan = self.plan(facts, verdict, reader.is_some());
         }
-        let replica = plan.role() == pointsman_policy::Role::Replica;
+        let replica = plan.role() == Some(pointsman_policy::Role::Replica);
         reader.filter(|index| replica && cluster.primary() != Some(*index))
     }
 

@@ -10,7 +10,7 @@ use super::notes::Note;
 use super::pins::{PROBE, Pins};
 use super::statements::global_name;
 use super::{Session, message};
-use crate::fault::Fault;
+use crate::fault::{Fault, Side};
 use crate::upstream::config::{PoolMode, Role};
 use crate::upstream::connection::Place;
 use crate::upstream::freshness::Writes;
@@ -91,8 +91,12 @@ impl Session {
             return self.hold_primary().await;
         };
         match self.borrow_from(server, Role::Replica).await {
-            Err(unheld) if unheld.fault.sqlstate != "53300" && !self.flow.ends() => {
-                self.shared.cluster.suspect_server(server.index);
+            // A pool of ours that is full stays full for whoever has waited.
+            Err(unheld) if !is_full(&unheld.fault) && !self.flow.ends() => {
+                // What the server refuses to one client, it need not refuse to others.
+                if unheld.unreachable {
+                    self.shared.cluster.suspect_server(server.index);
+                }
                 self.shared.counters.retried();
                 self.hold_primary().await
             }
@@ -154,7 +158,7 @@ impl Session {
         let Some(held) = &mut self.held else { return Ok(()) };
         let limit = held.lease.pool().config().connect_timeout;
         ping::run(held.lease.connection(), sql.as_bytes(), limit).await.map_err(|fault| {
-            Fault::upstream("08006", "the session's settings could not be restored on a server connection")
+            Fault::pointsman("08006", "the session's settings could not be restored on a server connection")
                 .because(fault)
         })?;
         self.forget_server_unnamed();
@@ -295,4 +299,9 @@ impl Session {
             held.lease.release();
         });
     }
+}
+
+/// Whether no connection of our own pool became free.
+fn is_full(fault: &Fault) -> bool {
+    fault.side == Side::Pointsman && fault.sqlstate == "53300"
 }

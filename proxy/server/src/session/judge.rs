@@ -76,6 +76,12 @@ impl Verdict {
         Self { class, footprint: footprint(facts, catalog), marks, kind: kind(facts) }
     }
 
+    /// Whether the text calls a function that the catalog does not know.
+    pub fn is_uncertain(&self) -> bool {
+        let unknown = |reason: &Reason| matches!(reason, Reason::Uses(Obstacle::UnknownFunction(_)));
+        self.class.reasons.iter().any(unknown)
+    }
+
     /// Whether it was judged under this catalog.
     pub fn is_of(&self, catalog: &Catalog) -> bool {
         self.class.catalog_version == catalog.version()
@@ -98,8 +104,7 @@ pub struct Judged {
 impl Judged {
     /// Whether it calls a function that the catalog does not know: it may have been made a moment ago.
     pub fn is_uncertain(&self) -> bool {
-        let unknown = |reason: &Reason| matches!(reason, Reason::Uses(Obstacle::UnknownFunction(_)));
-        self.verdict.class.reasons.iter().any(unknown)
+        self.verdict.is_uncertain()
     }
 
     /// Whether the text has all of these properties.
@@ -179,7 +184,8 @@ fn mark_kind(marks: &mut Marks, statement: &Statement) {
     let names = matches!(statement.kind, Kind::Prepare(_) | Kind::Execute(_) | Kind::Deallocate(_))
         || statement.read_only == Err(NotReadOnly::Execute);
     marks.set(Marks::NAMES, names);
-    marks.set(Marks::DDL, matches!(statement.kind, Kind::Ddl | Kind::Do | Kind::Call | Kind::Discard(_)));
+    let defines = matches!(statement.kind, Kind::Ddl | Kind::Do | Kind::Call | Kind::Discard(_));
+    marks.set(Marks::DDL, defines || statement.read_only == Err(NotReadOnly::SelectInto));
     marks.set(Marks::GIVES, matches!(statement.kind, Kind::CloseCursor(_) | Kind::Discard(_)));
 }
 

@@ -18,6 +18,7 @@ mod names;
 mod notes;
 pub mod opening;
 mod pins;
+mod prepare;
 mod relay;
 mod request;
 mod retry;
@@ -118,6 +119,11 @@ struct Flow {
     swallowing: bool,
     /// Replies are owed that decide what the client's statement names mean.
     names_pending: bool,
+    /// Replies are owed that decide what the client's settings are.
+    settings_pending: bool,
+    /// Why a statement could not be prepared that the query under way executes: the client hears of it instead of
+    /// what the query fails by.
+    refusal: Option<Vec<u8>>,
     /// The next request has to wait for the replies owed.
     stalled: bool,
     /// An error came since the last transaction boundary.

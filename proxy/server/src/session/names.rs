@@ -91,7 +91,8 @@ impl Session {
         let body =
             judge(&sql[parts.body.clone()], self.wants.rules(), &self.shared.account.database.catalog());
         let tail = Bytes::copy_from_slice(&sql[parts.name.end..]);
-        let prepared = self.shared.registry.get(Origin::Sql { tail }, &body);
+        let under = self.under();
+        let prepared = self.shared.registry.get(Origin::Sql { tail, under }, &body);
         let Some(held) = &mut self.held else { return };
         if held.has(prepared.id) && self.owed.is_empty() {
             self.statements.define(name, prepared);
@@ -185,6 +186,7 @@ impl Session {
         let Some(Note::State(state)) = note else { return None };
         match &state.facts.single()?.kind {
             Kind::Deallocate(Some(name)) => {
+                self.statements.forget_own();
                 let prepared = self.statements.remove(name.as_bytes())?;
                 Some(Note::Closed(name.as_bytes().into(), prepared))
             }
@@ -238,25 +240,5 @@ impl Session {
         }
         text.extend_from_slice(&sql[copied..]);
         text
-    }
-
-    fn prepare_by_query(&mut self, prepared: &Prepared) {
-        let failed = self.status == TransactionStatus::Failed;
-        let Some(held) = &mut self.held else { return };
-        if failed || held.has(prepared.id) {
-            return;
-        }
-        self.make_room_for_statement(prepared.id);
-        let Some(held) = &mut self.held else { return };
-        held.note_prepared(prepared.id);
-        held.lease.connection().unnamed = 0;
-        match &prepared.origin {
-            Origin::Sql { .. } => {
-                message::query(&mut self.io.to_server, &prepared.prepare_statement());
-                self.owed.push(Ask::Query, Deal::Swallow, Some(Note::Here(prepared.id)));
-            }
-            // Prepared by the protocol, executed by SQL: `Parse` without `Sync`, as PostgreSQL accepts it before a query.
-            Origin::Protocol { .. } => self.prepare_in_pipeline(prepared),
-        }
     }
 }

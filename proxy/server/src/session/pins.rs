@@ -11,7 +11,7 @@ impl Pins {
     pub const LISTEN: Self = Self(1 << 1);
     /// Session-level advisory locks.
     pub const ADVISORY_LOCK: Self = Self(1 << 2);
-    /// Temporary relations.
+    /// Temporary objects.
     pub const TEMPORARY: Self = Self(1 << 3);
     /// `WITH HOLD` cursors.
     pub const HOLD_CURSOR: Self = Self(1 << 4);
@@ -89,11 +89,12 @@ impl Pins {
 }
 
 /// Asked at the end of a transaction that may have changed what the session holds. Only session-level advisory locks
-/// outlive a transaction.
+/// outlive a transaction. Whatever is in the temporary schema, of any kind, depends on it: 2615 is `pg_namespace`.
 pub const PROBE: &[u8] = b"SELECT EXISTS (SELECT FROM pg_catalog.pg_listening_channels()), \
 EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' \
 AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()), \
-EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
+EXISTS (SELECT FROM pg_catalog.pg_depend WHERE refclassid OPERATOR(pg_catalog.=) 2615::pg_catalog.oid \
+AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
 EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)";
 
 #[cfg(test)]

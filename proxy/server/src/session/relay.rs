@@ -40,6 +40,7 @@ impl Session {
         if self.owed.is_empty() {
             self.flow.stalled = false;
             self.flow.names_pending = false;
+            self.flow.settings_pending = false;
         }
         self.release_if_free();
         Ok(())
@@ -78,7 +79,10 @@ impl Session {
         if self.flow.relaying > 0 {
             return;
         }
-        while let Some((bytes, _note)) = self.owed.pop_local() {
+        while let Some((bytes, note)) = self.owed.pop_local() {
+            if matches!(note, Some(Note::ChangedResult)) {
+                self.flow.refusal = Some(changed_result());
+            }
             self.io.settle_approved();
             self.io.to_client.extend(&bytes);
         }
@@ -171,9 +175,17 @@ impl Session {
             _ => None,
         };
         let changed = matches!(reply.skipped.first(), Some(Entry { effect: Some(Note::ChangedResult), .. }));
+        let of_a_query = self.ends_own_pipeline();
         let deal = self.failed(reply)?;
-        let told =
+        let mut told =
             if changed { Some(changed_result()) } else { self.with_client_names(header, named.as_deref()) };
+        if deal == Deal::Forward {
+            told = self.flow.refusal.take().or(told);
+        } else if of_a_query {
+            let frame =
+                told.take().or_else(|| self.io.unscanned().get(..header.frame_len()).map(<[u8]>::to_vec));
+            self.flow.refusal = frame.map(|frame| without_position(&frame));
+        }
         match told.filter(|_| deal == Deal::Forward) {
             Some(frame) => {
                 self.deal(header, Deal::Swallow);
@@ -208,6 +220,15 @@ fn changed_result() -> Vec<u8> {
         RRevalidateCachedQuery\0\0";
     let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
     [b"E".as_slice(), &length.to_be_bytes(), body].concat()
+}
+
+/// An ErrorResponse frame without the place of the error, which would be one in another text.
+fn without_position(frame: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(frame.len());
+    let fields = frame.get(5..).unwrap_or_default().split_inclusive(|byte| *byte == 0);
+    fields.filter(|field| field.first() != Some(&b'P')).for_each(|field| body.extend_from_slice(field));
+    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+    [b"E".as_slice(), &length.to_be_bytes(), &body].concat()
 }
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {

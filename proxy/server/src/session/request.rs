@@ -128,6 +128,15 @@ impl Session {
         self.shared.account.database.catalog_known(limit).await;
     }
 
+    /// Waits for the catalog to be read because it lacks a function.
+    pub(super) async fn await_functions(&self) {
+        let limit = self.shared.cluster.config().health_timeout;
+        match self.shared.account.database.is_catalog_awaited() {
+            true => self.await_catalog().await,
+            false => self.shared.account.database.reread(limit).await,
+        }
+    }
+
     /// Whether a request that names statements has to wait: what the names mean depends on replies owed.
     pub(super) fn stalls_on_names(&mut self) -> bool {
         let waits = self.flow.names_pending && !self.owed.is_empty() && !self.flow.unsynced;

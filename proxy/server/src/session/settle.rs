@@ -84,7 +84,9 @@ impl Session {
     /// What the functions of the next statement have done, which may be suspended before its end.
     fn settle_functions(&mut self, state: &StateNote) {
         for (_, name, value) in state.configs.iter().filter(|(statement, ..)| *statement == state.next) {
-            self.wants.set(name, Value::Text(value.clone()));
+            let value = Value::Text(value.clone());
+            self.flow.probe_due |= name == "search_path" && value.mentions_temporary();
+            self.wants.set(name, value);
         }
         if state.doubtful {
             self.pins.add(Pins::UNKNOWN);
@@ -109,9 +111,14 @@ impl Session {
 
     fn settle_statement(&mut self, statement: &Statement, rolled_back: bool, names_done: bool) {
         match &statement.kind {
-            Kind::Set(setting) if !setting.local => {
-                self.wants.set(&setting.name, Value::Statement(setting.set_statement()));
-                self.settle_report();
+            Kind::Set(setting) => {
+                let value = Value::Statement(setting.set_statement());
+                // What follows in the same text or pipeline may have made temporary objects along that path.
+                self.flow.probe_due |= &*setting.name == "search_path" && value.mentions_temporary();
+                if !setting.local {
+                    self.wants.set(&setting.name, value);
+                    self.settle_report();
+                }
             }
             Kind::SetSessionCharacteristics(modes) => self.settle_characteristics(modes),
             Kind::Reset(name) => self.wants.reset(name),
@@ -175,6 +182,7 @@ impl Session {
 
     /// `DEALLOCATE` that reached the server: by the extended protocol, or among other statements.
     fn deallocated(&mut self, name: Option<&str>, names_done: bool) {
+        self.statements.forget_own();
         match name {
             Some(_) if names_done => {}
             Some(name) => {
@@ -209,6 +217,7 @@ impl Session {
             self.flow.unsynced = false;
         }
         if !own {
+            self.flow.refusal = None;
             self.retry_is_over(reply.deal);
             self.meter.ready(!self.owed.is_empty(), status == TransactionStatus::Idle);
             self.transaction_boundary(status);
@@ -248,8 +257,12 @@ impl Session {
             let id = *id;
             self.forget_prepared(id);
         }
-        // What we asked in a pipeline failed, and the client's messages behind it with it: the client is told.
-        let deal = if reply.skipped.is_empty() { reply.deal } else { Deal::Forward };
+        // What we asked in a pipeline failed, and the client's messages behind it with it: the client is told. Where none
+        // of the messages was the client's, it is told in answer to the query that they were for.
+        let deal = match reply.skipped.is_empty() || self.ends_own_pipeline() {
+            true => reply.deal,
+            false => Deal::Forward,
+        };
         let mut skipped = reply.skipped;
         if let Some(Entry { ask: Ask::Parse, effect: Some(Note::Unnamed(before)), .. }) = skipped.first_mut()
         {
@@ -259,8 +272,13 @@ impl Session {
         Ok(deal)
     }
 
+    /// Whether what is owed next ends a pipeline of nothing but our own messages.
+    pub(super) fn ends_own_pipeline(&self) -> bool {
+        self.owed.head().is_some_and(|head| head.ask == Ask::Sync && head.deal == Deal::Swallow)
+    }
+
     /// Whether the statement is there is not known: it is closed before it is prepared again.
-    fn forget_prepared(&mut self, id: u64) {
+    pub(super) fn forget_prepared(&mut self, id: u64) {
         if let Some(held) = &mut self.held {
             held.note_hollow(id);
         }

@@ -13,13 +13,14 @@ use super::notes::{Note, StateNote};
 use super::request::Taken;
 use super::{Session, message};
 use crate::fault::Fault;
+use crate::upstream::settings::Value;
 
 impl Session {
     pub(super) async fn simple(&mut self, header: Header) -> Result<Taken, Fault> {
         let frame_len = header.frame_len();
         let Some(mut judged) = self.judge_query(frame_len) else { return self.malformed(frame_len).await };
-        if judged.is_uncertain() && self.shared.account.database.is_catalog_awaited() {
-            self.await_catalog().await;
+        if judged.is_uncertain() {
+            self.await_functions().await;
             judged = self.judge_query(frame_len).unwrap_or(judged);
         }
         let sql = query_text(&self.io, frame_len).unwrap_or_default();
@@ -103,8 +104,12 @@ impl Session {
         if marks.has(Marks::STATE) || marks.has(Marks::NAMES) {
             self.flow.names_pending = true;
         }
+        self.flow.settings_pending |= marks.has(Marks::STATE);
         if marks.has(Marks::DDL) {
             self.flow.definitions_changed = true;
+            // Whether an unqualified name became a temporary object, its text does not show.
+            let path = self.wants.client().get("search_path");
+            self.flow.probe_due |= path.is_some_and(Value::mentions_temporary);
         }
     }
 }

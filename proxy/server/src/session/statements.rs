@@ -14,13 +14,13 @@ use lru::LruCache;
 use pointsman_policy::catalog::Catalog;
 use pointsman_sql::Facts;
 use pointsman_wire::Oids;
-use pointsman_wire::frontend::{Bind, Execute, Parse};
+use pointsman_wire::frontend::{Bind, Close, Execute, Parse, Target};
 
 use super::configs::ConfigCalls;
 use super::judge::{Judged, Verdict};
 use super::notes::Note;
 use crate::upstream::database::Database;
-use crate::upstream::settings::Value;
+use crate::upstream::settings::Interned;
 
 /// What global names begin with.
 pub const GLOBAL_PREFIX: &str = "__pointsman_";
@@ -36,16 +36,36 @@ pub enum Origin {
         sql: Bytes,
         /// The parameter types.
         types: Bytes,
-        /// The `search_path` that its names were looked up along.
-        path: Option<Value>,
-        /// The definitions that it was prepared under, by their number: a client keeps what it was told of.
-        epoch: u64,
+        /// What it was prepared under.
+        under: Under,
     },
     /// By SQL `PREPARE`: the part after the name, from the types' parenthesis or `AS` on.
     Sql {
         /// `(types) AS body`, or `AS body`.
         tail: Bytes,
+        /// What it was prepared under.
+        under: Under,
     },
+}
+
+/// What a statement was prepared under: the same text under something else is another statement.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Under {
+    /// The settings that may change what a text means: PostgreSQL reads constants, for one, when it parses.
+    pub settings: Interned,
+    /// The definitions, by their number: a client keeps what it was told of.
+    pub epoch: u64,
+    /// Not 0 if the settings are not known, since they change in the same pipeline: the statement is shared with nobody.
+    pub alone: u64,
+}
+
+impl Origin {
+    /// What the statement was prepared under.
+    pub fn under(&self) -> &Under {
+        match self {
+            Self::Protocol { under, .. } | Self::Sql { under, .. } => under,
+        }
+    }
 }
 
 /// A prepared statement, shared by all clients that prepared the same.
@@ -81,17 +101,14 @@ impl Prepared {
     /// Whether preparing it again may give other columns than its client was told of: it selects `*`, and one of its
     /// relations was altered since.
     pub fn may_give_other_columns(&self, database: &Database) -> bool {
-        let Origin::Protocol { sql, epoch, .. } = &self.origin else { return false };
+        let (Origin::Protocol { sql: text, under, .. } | Origin::Sql { tail: text, under }) = &self.origin;
         let relations = self.facts.statements.iter().flat_map(|one| one.reads.iter().chain(&one.writes));
-        sql.contains(&b'*') && database.altered_since(*epoch, relations.map(|relation| &*relation.name))
+        text.contains(&b'*') && database.altered_since(under.epoch, relations.map(|relation| &*relation.name))
     }
 
     /// Whether it was prepared under the definitions of this number.
     pub fn is_of(&self, epoch: u64) -> bool {
-        match &self.origin {
-            Origin::Protocol { epoch: prepared, .. } => *prepared == epoch,
-            Origin::Sql { .. } => true,
-        }
+        self.origin.under().epoch == epoch
     }
 
     /// The messages that prepare it on a server connection without ending a pipeline, and how many replies of each
@@ -107,14 +124,8 @@ impl Prepared {
                 let sql = self.prepare_statement();
                 let helper = helper_name(&self.global);
                 Parse { name: &helper, sql: &sql, parameter_types: Oids::EMPTY }.encode(out);
-                Bind { portal: &helper, statement: &helper, rest: &[0; 6] }.encode(out);
-                Execute { portal: &helper, max_rows: 0 }.encode(out);
-                pointsman_wire::frontend::Close {
-                    target: pointsman_wire::frontend::Target::Statement,
-                    name: &helper,
-                }
-                .encode(out);
-                Replies::ParseBindExecuteClose
+                run_helper(&helper, out);
+                Replies::ParseAndRun
             }
         }
     }
@@ -123,7 +134,7 @@ impl Prepared {
     pub fn prepare_statement(&self) -> Vec<u8> {
         match &self.origin {
             Origin::Protocol { sql, .. } => sql.to_vec(),
-            Origin::Sql { tail } => {
+            Origin::Sql { tail, .. } => {
                 let mut sql = BytesMut::with_capacity(tail.len() + 32);
                 sql.put_slice(b"PREPARE ");
                 sql.put_slice(&self.global);
@@ -140,8 +151,17 @@ impl Prepared {
 pub enum Replies {
     /// ParseComplete.
     Parse,
-    /// ParseComplete, BindComplete, CommandComplete, CloseComplete.
-    ParseBindExecuteClose,
+    /// ParseComplete, then what `run_helper` brings.
+    ParseAndRun,
+}
+
+/// The messages that run a statement of our own in the middle of a pipeline and do away with it. They bring
+/// BindComplete, CommandComplete and two CloseCompletes.
+pub fn run_helper(name: &[u8], out: &mut BytesMut) {
+    Bind { portal: name, statement: name, rest: &[0; 6] }.encode(out);
+    Execute { portal: name, max_rows: 0 }.encode(out);
+    Close { target: Target::Portal, name }.encode(out);
+    Close { target: Target::Statement, name }.encode(out);
 }
 
 fn helper_name(global: &[u8]) -> Vec<u8> {
@@ -239,6 +259,8 @@ pub struct Statements {
     named: HashMap<Box<[u8]>, Arc<Prepared>>,
     /// Two names stand, or stood, for one statement.
     ambiguous: bool,
+    /// Statements that stand on the session's own connection under the client's own names.
+    own: HashMap<Box<[u8]>, Judged>,
     unnamed: Option<Unnamed>,
     /// Counts the changes of the unnamed one.
     unnamed_changes: u64,
@@ -267,14 +289,29 @@ impl Statements {
         (self.ambiguous && self.named.contains_key(name)).then(|| Note::Named(name.into()))
     }
 
+    /// What is known of a statement under the client's own name on its own connection.
+    pub fn own(&self, name: &[u8]) -> Option<&Judged> {
+        self.own.get(name)
+    }
+
+    /// Notes such a statement.
+    pub fn define_own(&mut self, name: &[u8], judged: Judged) {
+        self.own.insert(name.into(), judged);
+    }
+
+    /// Names on the connection were given up: nothing is known of those that are left.
+    pub fn forget_own(&mut self) {
+        self.own.clear();
+    }
+
     /// How many have names.
     pub fn len(&self) -> usize {
-        self.named.len()
+        self.named.len() + self.own.len()
     }
 
     /// Whether none has a name.
     pub fn is_empty(&self) -> bool {
-        self.named.is_empty()
+        self.named.is_empty() && self.own.is_empty()
     }
 
     /// The unnamed one.

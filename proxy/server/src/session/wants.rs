@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pointsman_sql::{ClientEncoding, LexRules};
 
-use crate::upstream::settings::{Settings, Value};
+use crate::upstream::settings::{Interned, Settings, Value};
 
 /// Both sets, which change together.
 #[derive(Debug, Clone)]
@@ -24,13 +24,22 @@ pub struct Wants {
     before: Option<Pair>,
     savepoints: Vec<(Box<str>, Pair)>,
     rules: LexRules,
+    /// Those of the client's settings that may change what a text means; None until they are asked for.
+    meaning: Option<Interned>,
 }
 
 impl Wants {
     /// What a client wants that has just logged in. No server connection yet.
     pub fn new(base: Arc<Settings>) -> Self {
         let now = Pair { client: Arc::clone(&base), server: Settings::default().intern() };
-        let mut wants = Self { base, now, before: None, savepoints: Vec::new(), rules: LexRules::default() };
+        let mut wants = Self {
+            base,
+            now,
+            before: None,
+            savepoints: Vec::new(),
+            rules: LexRules::default(),
+            meaning: None,
+        };
         wants.derive_rules();
         wants
     }
@@ -38,6 +47,12 @@ impl Wants {
     /// How the client's texts are to be read.
     pub fn rules(&self) -> LexRules {
         self.rules
+    }
+
+    /// Those of the client's settings that may change what a text means.
+    pub fn meaning(&mut self) -> Interned {
+        let client = &self.now.client;
+        self.meaning.get_or_insert_with(|| Interned(client.meaning().intern())).clone()
     }
 
     /// What the client wants now.
@@ -161,6 +176,7 @@ impl Wants {
     }
 
     fn derive_rules(&mut self) {
+        self.meaning = None;
         let text = |name: &str| match self.now.client.get(name) {
             Some(Value::Text(text) | Value::Statement(text)) => text.to_ascii_lowercase(),
             None => String::new(),

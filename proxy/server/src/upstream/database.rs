@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
@@ -13,6 +13,8 @@ use super::cluster::SERVERS_MAX;
 use super::freshness::Freshness;
 use super::gate::Gate;
 
+/// Shortest time between two readings of the catalog for the sake of functions that it did not hold.
+const REREAD_MIN: Duration = Duration::from_secs(1);
 /// Altered relations remembered.
 const ALTERED_MAX: usize = 10_000;
 
@@ -39,6 +41,8 @@ pub struct Database {
     read: Notify,
     /// The catalog could not be read last time.
     failing: AtomicBool,
+    /// When it was last read for the sake of an unknown function. Held while it is read: others wait for the same.
+    reread: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Database {
@@ -57,6 +61,7 @@ impl Database {
             altered: Mutex::default(),
             read: Notify::new(),
             failing: AtomicBool::new(false),
+            reread: tokio::sync::Mutex::default(),
         }
     }
 
@@ -142,6 +147,24 @@ impl Database {
     /// Changes of definitions noticed so far: what was prepared before the last one is prepared again.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Has the catalog read again because it lacks something that was perhaps made elsewhere, and waits for it, for
+    /// `limit` at the most. If that was done a moment ago, it is not done again.
+    pub async fn reread(&self, limit: Duration) {
+        let reread = async {
+            let mut last = self.reread.lock().await;
+            if last.is_some_and(|at| at.elapsed() < REREAD_MIN) {
+                return;
+            }
+            let read = self.read.notified();
+            self.refresh();
+            self.asked.notify_one();
+            read.await;
+            *last = Some(Instant::now());
+        };
+        // Not read in time: what is not known counts as what may do anything.
+        let _late = tokio::time::timeout(limit, reread).await;
     }
 
     /// Waits until the catalog is known, for `limit` at the most.

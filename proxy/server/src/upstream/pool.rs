@@ -72,6 +72,12 @@ struct Failing {
     pause: Duration,
 }
 
+impl Waiter {
+    fn has_left(&self) -> bool {
+        self.grant.is_closed()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     /// The most recently used last: it is taken first, so that a quiet pool shrinks.
@@ -83,6 +89,13 @@ struct Inner {
     waiters: VecDeque<Waiter>,
     failing: Option<Failing>,
     retired: bool,
+}
+
+impl Inner {
+    /// Forgets those who wait no longer.
+    fn drop_leavers(&mut self) {
+        self.waiters.retain(|waiter| !waiter.has_left());
+    }
 }
 
 /// A pool.
@@ -153,18 +166,13 @@ impl Pool {
     /// How full it is.
     pub fn usage(&self) -> PoolUse {
         let inner = self.inner();
-        let here = |waiter: &&Waiter| !waiter.grant.is_closed();
+        let waiting = || inner.waiters.iter().filter(|waiter| !waiter.has_left());
         PoolUse {
             idle: inner.idle.len(),
             in_use: inner.total - inner.idle.len() - inner.opening,
             opening: inner.opening,
-            waiting: inner.waiters.iter().filter(here).count(),
-            longest_wait: inner
-                .waiters
-                .iter()
-                .find(here)
-                .map(|waiter| waiter.since.elapsed())
-                .unwrap_or_default(),
+            waiting: waiting().count(),
+            longest_wait: waiting().next().map(|waiter| waiter.since.elapsed()).unwrap_or_default(),
         }
     }
 
@@ -217,10 +225,7 @@ impl Pool {
         let since = Instant::now();
         {
             let mut inner = self.inner();
-            if inner.waiters.len() >= config.waiters_max {
-                inner.forget_departed();
-            }
-            self.may_wait(&inner, &config)?;
+            self.may_wait(&mut inner, &config)?;
             inner.waiters.push_back(Waiter { grant, since });
             // A connection that needs a sign of life was left on the shelf: it is the waiter's.
             if let Some(connection) = self.may_hand_out().then(|| inner.idle.pop()).flatten() {
@@ -237,17 +242,23 @@ impl Pool {
         match outcome {
             Some(Ok(granted)) => granted?.accept().ok_or_else(|| self.lost()),
             Some(Err(_)) => Err(self.lost()),
-            None => Err(self.full(&format!("none became free within {:?}", config.checkout_timeout))),
+            None => {
+                self.inner().drop_leavers();
+                Err(self.full(&format!("none became free within {:?}", config.checkout_timeout)))
+            }
         }
     }
 
-    fn may_wait(&self, inner: &Inner, config: &PoolConfig) -> Result<(), Fault> {
+    fn may_wait(&self, inner: &mut Inner, config: &PoolConfig) -> Result<(), Fault> {
         if let Some(failing) = &inner.failing
             && inner.total == 0
             && self.may_hand_out()
             && Instant::now() < failing.until
         {
             return Err(failing.fault.clone());
+        }
+        if inner.waiters.len() >= config.waiters_max {
+            inner.drop_leavers();
         }
         if inner.waiters.len() >= config.waiters_max {
             return Err(self.full(&format!("{} clients wait already (waiters_max)", config.waiters_max)));
@@ -440,6 +451,7 @@ impl Pool {
             {
                 self.open(&mut inner);
             }
+            inner.drop_leavers();
             self.open_for_waiters(&mut inner, &config);
         }
         self.counters.closed.fetch_add(closed.len() as u64, Ordering::Relaxed);

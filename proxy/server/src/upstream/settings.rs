@@ -14,12 +14,41 @@ pub enum Value {
     Statement(String),
 }
 
+impl Value {
+    /// Whether a `search_path` of this value leads to the session's temporary schema by name.
+    pub fn mentions_temporary(&self) -> bool {
+        let (Self::Text(text) | Self::Statement(text)) = self;
+        text.to_ascii_lowercase().contains("pg_temp")
+    }
+}
+
 /// Settings by lower-case name, sorted. Equal sets are usually the same `Arc`, so that they compare by address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Settings(Vec<(String, Value)>);
 
 /// Names whose values say who acts: sent last, undone first.
 const IDENTITY: [&str; 2] = ["session_authorization", "role"];
+/// Settings that neither parsing nor planning reads a result out of: all others may change what a text means. So may
+/// those with a dot in their names, which users' functions read while a plan is made.
+const NO_MEANING: [&str; 12] = [
+    "application_name",
+    "client_min_messages",
+    "commit_delay",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "hash_mem_multiplier",
+    "maintenance_work_mem",
+    "synchronous_commit",
+    "temp_buffers",
+    "temp_file_limit",
+    "work_mem",
+];
+/// The same, by how their names begin.
+const NO_MEANING_PREFIXES: [&str; 7] =
+    ["debug_", "log_", "pointsman.", "tcp_", "trace_", "track_", "vacuum_"];
+/// The same, by how their names end.
+const NO_MEANING_SUFFIX: &str = "_timeout";
 /// Interned sets that trigger a sweep of the unused ones.
 const SWEEP_AT: usize = 4096;
 
@@ -85,6 +114,18 @@ impl Settings {
         Self(self.0.iter().filter(|(name, _)| IDENTITY.contains(&name.as_str())).cloned().collect())
     }
 
+    /// The settings out of which parsing may read what a text means.
+    #[must_use]
+    pub fn meaning(&self) -> Self {
+        Self(self.0.iter().filter(|(name, _)| gives_meaning(name)).cloned().collect())
+    }
+
+    /// All but those that say who acts.
+    #[must_use]
+    pub fn without_identity(&self) -> Self {
+        Self(self.0.iter().filter(|(name, _)| !IDENTITY.contains(&name.as_str())).cloned().collect())
+    }
+
     /// Whether two sets differ in settings with a dot in their names: placeholders, until an extension defines them.
     pub fn differ_in_placeholders(&self, other: &Self) -> bool {
         let differs = |one: &Self, other: &Self| {
@@ -99,34 +140,79 @@ impl Settings {
     }
 }
 
+fn gives_meaning(name: &str) -> bool {
+    !(NO_MEANING.contains(&name)
+        || name.ends_with(NO_MEANING_SUFFIX)
+        || NO_MEANING_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+}
+
+/// An interned set, which compares and hashes by its address.
+#[derive(Debug, Clone)]
+pub struct Interned(pub Arc<Settings>);
+
+impl PartialEq for Interned {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Interned {}
+
+impl std::hash::Hash for Interned {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        std::ptr::hash(Arc::as_ptr(&self.0), state);
+    }
+}
+
 /// The statements that take a connection from the settings it has to those it should have; empty if they agree.
 /// In one simple query they are one transaction: all of them happen or none.
 pub fn difference(has: &Settings, wants: &Settings) -> String {
     let mut sql = String::new();
+    write_difference(has, wants, &mut sql, |_| {});
+    sql
+}
+
+/// The same, one by one.
+pub fn steps(has: &Settings, wants: &Settings) -> Vec<String> {
+    let mut steps = Vec::new();
+    write_difference(has, wants, &mut String::new(), |sql| steps.push(std::mem::take(sql)));
+    steps
+}
+
+fn write_difference(
+    has: &Settings,
+    wants: &Settings,
+    sql: &mut String,
+    mut written: impl FnMut(&mut String),
+) {
     let identity_changes = has.differ_in_identity(wants);
     if identity_changes {
         if has.get("role").is_some() {
             sql.push_str("RESET ROLE;");
+            written(sql);
         }
         if has.get("session_authorization").is_some() {
             sql.push_str("RESET SESSION AUTHORIZATION;");
+            written(sql);
         }
     }
     let ordinary = |name: &str| !IDENTITY.contains(&name);
     for (name, _) in has.iter().filter(|(name, _)| ordinary(name) && wants.get(name).is_none()) {
         let _infallible = write!(sql, "RESET {};", quote_name(name));
+        written(sql);
     }
     for (name, value) in wants.iter().filter(|(name, value)| ordinary(name) && has.get(name) != Some(value)) {
-        set(&mut sql, name, value);
+        set(sql, name, value);
+        written(sql);
     }
     if identity_changes {
         for name in IDENTITY {
             if let Some(value) = wants.get(name) {
-                set(&mut sql, name, value);
+                set(sql, name, value);
+                written(sql);
             }
         }
     }
-    sql
 }
 
 fn set(sql: &mut String, name: &str, value: &Value) {
@@ -184,6 +270,23 @@ mod tests {
              SELECT pg_catalog.set_config('c.d', '4', false);"
         );
         assert_eq!(difference(&wants, &wants), "");
+    }
+
+    #[test]
+    fn what_gives_texts_their_meaning() {
+        let all = settings(&[
+            ("application_name", "a"),
+            ("app.tenant", "1"),
+            ("datestyle", "German"),
+            ("pointsman.route", "x"),
+            ("statement_timeout", "1"),
+            ("timezone", "UTC"),
+        ]);
+        let names: Vec<String> = all.meaning().iter().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(names, ["app.tenant", "datestyle", "timezone"]);
+        let (one, other) = (Interned(all.meaning().intern()), Interned(all.meaning().intern()));
+        assert_eq!(one, other);
+        assert_eq!(steps(&Settings::default(), &all.meaning()).len(), 3);
     }
 
     #[test]
