@@ -5,6 +5,7 @@ mod command;
 mod common;
 mod copy;
 mod death;
+mod explain;
 mod failover;
 mod large;
 mod login;
