@@ -7,6 +7,7 @@ mod consistency;
 mod console;
 mod copy;
 mod death;
+mod explain;
 mod failover;
 mod large;
 mod login;

@@ -47,7 +47,7 @@ pub struct Explanation {
     pub matched: Vec<RuleTold>,
     /// The audited rules that matched.
     pub audited: Vec<RuleTold>,
-    /// The rules that almost matched.
+    /// The rules that almost matched: all conditions but one, or all but for a rule before.
     pub near: Vec<NearMiss>,
     /// What the rules ask for beyond a route.
     pub demands: Vec<String>,
@@ -175,7 +175,8 @@ fn near_misses(question: &Question<'_>, decision: &Decision) -> Vec<NearMiss> {
                     let ended = question.set.rules().get(decision.decided_by?)?;
                     format!("comes after {ended}, which ended the search")
                 }
-                [one] => format!("not met: {one}"),
+                // A rule of one condition is not near because of that one.
+                [one] if rule.conditions.len() > 1 => format!("not met: {one}"),
                 _ => return None,
             };
             Some(NearMiss { rule: RuleTold::of(rule), because })

@@ -34,8 +34,8 @@ pub(crate) enum Shape {
     Sequence(&'static Shape),
     /// A mapping with these keys.
     Map(&'static [Key]),
-    /// A mapping from names that the writer chooses.
-    Names(&'static Shape),
+    /// A mapping from names that the writer chooses, with a syntax of their own or none.
+    Names(Option<&'static Leaf>, &'static Shape),
     /// One of these, told apart by the YAML type.
     Or(&'static [Shape]),
 }
@@ -80,16 +80,23 @@ const SPEC: &[Key] = &[
     key("mode", MODE, "The mode of rules that do not say their own. Default: enforce."),
     key(
         "functions",
-        Shape::Names(&Shape::Or(&[
-            VOLATILITY,
-            Shape::Map(&[
-                required("volatility", VOLATILITY, "In place of what the server's catalog says."),
-                key("reads", Shape::Sequence(&Shape::Leaf(&leaf::NAME)), "The relations that it reads."),
+        Shape::Names(
+            Some(&leaf::FUNCTION),
+            &Shape::Or(&[
+                VOLATILITY,
+                Shape::Map(&[
+                    required("volatility", VOLATILITY, "In place of what the server's catalog says."),
+                    key("reads", Shape::Sequence(&Shape::Leaf(&leaf::NAME)), "The relations that it reads."),
+                ]),
             ]),
-        ])),
+        ),
         "What functions do, by name or schema.name, in place of what the server's catalog says.",
     ),
-    key("tables", Shape::Names(&Shape::Map(TABLE)), "Facts about tables, by name or schema.name."),
+    key(
+        "tables",
+        Shape::Names(Some(&leaf::NAME), &Shape::Map(TABLE)),
+        "Facts about tables, by name or schema.name.",
+    ),
     key(
         "rules",
         Shape::Sequence(&Shape::Map(RULE)),
@@ -163,7 +170,7 @@ const NAMES: Shape = Shape::Or(&[
     ]),
 ]);
 const PATTERNS: Shape = Shape::List(&Shape::Text);
-const VALUES: Shape = Shape::Names(&Shape::Text);
+const VALUES: Shape = Shape::Names(None, &Shape::Text);
 
 const MATCH: &[Key] = &[
     key("verb", Shape::List(&Shape::Words(VERB_WORDS)), "The kind of statement."),

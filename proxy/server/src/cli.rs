@@ -208,9 +208,15 @@ mod tests {
         let mut command = Cli::command();
         command.clone().debug_assert();
         let help = command.render_long_help().to_string();
-        for word in
-            ["Usage: pointsman <COMMAND>", "serve", "check", "--version", "Try it:\n  pointsman serve"]
-        {
+        for word in [
+            "Usage: pointsman <COMMAND>",
+            "serve",
+            "check",
+            "explain",
+            "schema",
+            "--version",
+            "Try it:\n  pointsman serve",
+        ] {
             assert!(help.contains(word), "{word}\n{help}");
         }
         let serve = command.find_subcommand_mut("serve").unwrap().render_long_help().to_string();

@@ -1,20 +1,24 @@
 //! Checks a document against the table of keys: every unknown, doubled and missing key, every wrong value.
 
+use super::leaf::Leaf;
 use super::{Key, Shape};
 use crate::problem::Problems;
 use crate::suggest::suggestion;
-use crate::yaml::{Node, Value};
+use crate::yaml::{Node, Place, Value};
 
 /// Checks `node` against `shape`; `path` names it in messages, `spec.rules[0].match` say.
 pub(crate) fn check(node: &Node, shape: &Shape, path: &str, problems: &mut Problems<'_>) {
     match (shape, &node.value) {
         (Shape::Map(keys), Value::Map(_)) => check_keys(node, keys, path, problems),
-        (Shape::Names(inner), Value::Map(entries)) => {
+        (Shape::Names(leaf, inner), Value::Map(entries)) => {
             doubled(node, path, problems);
             if entries.is_empty() {
                 problems.add(node.place, format!("`{path}` is empty"));
             }
             for (name, value) in entries {
+                if let Some(leaf) = leaf {
+                    check_leaf(leaf, &name.name, path, name.place, problems);
+                }
                 check(value, inner, &joined(path, &name.name), problems);
             }
         }
@@ -43,17 +47,20 @@ pub(crate) fn check(node: &Node, shape: &Shape, path: &str, problems: &mut Probl
             problems.suggest(node.place, format!("`{path}`: `{text}` is unknown{known}"), word);
         }
         (Shape::Leaf(leaf), Value::Text(text)) => {
-            if let Some(why) = (leaf.wrong)(text) {
-                let why = if why.is_empty() { why } else { format!(": {why}") };
-                let message = format!("`{path}`: expected {}, found `{text}`{why}", leaf.expected);
-                problems.add(node.place, message);
-            }
+            check_leaf(leaf, text, path, node.place, problems);
         }
         (Shape::Count, Value::Integer(number)) if u32::try_from(*number).is_err() => {
             problems.add(node.place, format!("`{path}`: {number} is not from 0 to {}", u32::MAX));
         }
         (shape, value) if fits(shape, value) => {}
         (shape, _) => wrong(node, shape, path, problems),
+    }
+}
+
+fn check_leaf(leaf: &Leaf, text: &str, path: &str, place: Place, problems: &mut Problems<'_>) {
+    if let Some(why) = (leaf.wrong)(text) {
+        let why = if why.is_empty() { why } else { format!(": {why}") };
+        problems.add(place, format!("`{path}`: expected {}, found `{text}`{why}", leaf.expected));
     }
 }
 
@@ -111,7 +118,7 @@ fn fits(shape: &Shape, value: &Value) -> bool {
         Shape::Count => matches!(value, Value::Integer(_)),
         Shape::List(inner) => matches!(value, Value::List(_)) || fits(inner, value),
         Shape::Sequence(_) => matches!(value, Value::List(_)),
-        Shape::Map(_) | Shape::Names(_) => matches!(value, Value::Map(_)),
+        Shape::Map(_) | Shape::Names(..) => matches!(value, Value::Map(_)),
         Shape::Or(shapes) => shapes.iter().any(|shape| fits(shape, value)),
     }
 }
@@ -127,7 +134,7 @@ fn expected(shape: &Shape) -> String {
         Shape::List(inner) => format!("{} or a list of such", expected(inner)),
         Shape::Sequence(_) => "a list".to_owned(),
         Shape::Map(_) => "keys with values".to_owned(),
-        Shape::Names(_) => "names with values".to_owned(),
+        Shape::Names(..) => "names with values".to_owned(),
         Shape::Or(shapes) => shapes.iter().map(expected).collect::<Vec<_>>().join(", or "),
     }
 }

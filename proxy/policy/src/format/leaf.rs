@@ -66,6 +66,15 @@ pub(crate) const NAME: Leaf = Leaf {
     },
 };
 
+pub(crate) const FUNCTION: Leaf = Leaf {
+    name: "functionName",
+    expected: "a function's name such as `score` or `app.score`",
+    pattern: Some(r"^[^.*]+(\.[^.*]+)?$"),
+    wrong: |text| {
+        if text.contains('*') { Some("no `*` is meant here".to_owned()) } else { (NAME.wrong)(text) }
+    },
+};
+
 pub(crate) const REGEX: Leaf =
     Leaf { name: "regex", expected: "a regular expression", pattern: None, wrong: |text| regex(text).err() };
 

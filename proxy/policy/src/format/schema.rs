@@ -34,8 +34,12 @@ fn of(shape: &Shape) -> Value {
         }
         Shape::Sequence(inner) => json!({"type": "array", "minItems": 1, "items": of(inner)}),
         Shape::Map(keys) => map(keys),
-        Shape::Names(inner) => {
-            json!({"type": "object", "minProperties": 1, "additionalProperties": of(inner)})
+        Shape::Names(leaf, inner) => {
+            let mut value = json!({"type": "object", "minProperties": 1, "additionalProperties": of(inner)});
+            if let Some(pattern) = leaf.and_then(|leaf| leaf.pattern) {
+                value["propertyNames"] = json!({"pattern": pattern});
+            }
+            value
         }
         Shape::Or(shapes) => json!({"anyOf": shapes.iter().map(of).collect::<Vec<_>>()}),
     }

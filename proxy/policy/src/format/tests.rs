@@ -101,6 +101,9 @@ fn facts_about_functions_and_tables_are_checked() {
         assert!(told.contains(part), "{part}\n{told}");
     }
     assert_eq!(told.lines().count(), 5, "{told}");
+    let told = errors("functions: {'f*': stable, a.b.c: stable}\ntables: {a..b: {large: true}}");
+    assert_eq!(told.lines().count(), 3, "{told}");
+    assert!(told.starts_with("p.yaml:5:15: `spec.functions`: expected a function's name such as"), "{told}");
     let set = crate::testing::set(
         "functions: {log_visit: volatile, app.pure: {volatility: immutable, reads: [t, s.u]}}",
     );
@@ -178,7 +181,7 @@ fn the_reference_names_every_key_and_verb() {
         };
         match shape {
             Shape::Map(list) => list.iter().for_each(|key| inner(key, found)),
-            Shape::List(shape) | Shape::Sequence(shape) | Shape::Names(shape) => keys(shape, found),
+            Shape::List(shape) | Shape::Sequence(shape) | Shape::Names(_, shape) => keys(shape, found),
             Shape::Or(shapes) => shapes.iter().for_each(|shape| keys(shape, found)),
             Shape::Words(words) => found.extend(*words),
             Shape::Text | Shape::Bool | Shape::Count | Shape::Leaf(_) => {}

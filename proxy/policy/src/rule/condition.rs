@@ -76,15 +76,17 @@ pub(crate) struct Ordered {
     pub(crate) session: Vec<Condition>,
     /// Of each text anew.
     pub(crate) text: Vec<Condition>,
-    /// Whether a condition of `statement` asks for values.
-    pub(crate) values: bool,
+    /// Those of `statement` that ask for values.
+    values: Vec<Condition>,
 }
 
 impl Ordered {
     pub(crate) fn new(conditions: &[Condition]) -> Self {
         let mut ordered = Self::default();
         for condition in conditions {
-            ordered.values |= matches!(condition, Condition::LimitOver(_));
+            if matches!(condition, Condition::LimitOver(_)) {
+                ordered.values.push(condition.clone());
+            }
             let place = match condition {
                 Condition::Template(..) => &mut ordered.template,
                 _ if condition.is_of_session() => &mut ordered.session,
@@ -93,6 +95,7 @@ impl Ordered {
             };
             place.push(condition.clone());
         }
+        ordered.text.sort_by_key(Condition::cost);
         ordered
     }
 
@@ -112,20 +115,34 @@ impl Ordered {
 
     /// Whether something must be asked of each text.
     pub(crate) fn is_dynamic(&self) -> bool {
-        self.values || !self.text.is_empty()
+        !(self.values.is_empty() && self.text.is_empty())
     }
 
-    /// Whether what must be asked of each text is met.
+    /// Whether what must be asked of each text is met; the template's part is.
     pub(crate) fn text_does(&self, view: &StatementView<'_>, tables: &Tables) -> bool {
-        let met = |statement: &Statement| {
-            self.statement.iter().all(|condition| condition.with_values(statement, tables, view))
+        let met = |conditions: &[Condition], statement: &Statement| {
+            conditions.iter().all(|condition| condition.with_values(statement, tables, view))
         };
         self.text.iter().all(|condition| condition.of_text(view))
-            && (!self.values || view.facts.statements.iter().any(met))
+            && (self.values.is_empty()
+                || match view.facts.statements.as_slice() {
+                    // The template's part is about this one.
+                    [only] => met(&self.values, only),
+                    all => all.iter().any(|statement| met(&self.statement, statement)),
+                })
     }
 }
 
 impl Condition {
+    /// Conditions of the text are asked in this order.
+    fn cost(&self) -> u8 {
+        match self {
+            Self::InTransaction(_) => 0,
+            Self::Comment(..) | Self::Hint(..) => 1,
+            _ => 2,
+        }
+    }
+
     pub(crate) fn is_of_session(&self) -> bool {
         matches!(self, Self::User(_) | Self::Database(_) | Self::Application(_) | Self::Client(_))
     }

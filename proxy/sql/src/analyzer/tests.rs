@@ -171,3 +171,21 @@ fn escapes_in_plain_strings() {
     assert_eq!((analysis.facts.statements.len(), analysis.literals.len()), (1, 2));
     assert!(!analyzer.analyze(br"SET a.b = 'x\n'", rules).facts.understood());
 }
+
+#[test]
+fn comments_are_noticed_and_shapes_are_shared_by_templates_of_other_literals() {
+    let mut analyzer = analyzer();
+    let mut of = |sql: &str| {
+        let analysis = analyzer.analyze(sql.as_bytes(), LexRules::default());
+        (analysis.facts.shape, analysis.facts.template, analysis.commented, analysis.hit)
+    };
+    let first = of("SELECT a FROM t WHERE id = 1");
+    let commented = of("SELECT a FROM t WHERE id = 2 /* x */");
+    let same = of("SELECT a FROM t WHERE id = 2");
+    assert_eq!((first.2, commented.2, same.2, same.3), (false, true, false, true));
+    let bound = of("SELECT a FROM t WHERE id = $1 -- x");
+    assert_eq!((bound.0 == first.0, bound.1 == first.1, bound.2), (true, false, true));
+    assert!(!of("SELECT '--', \"/*\"").2);
+    let long = format!("SELECT '{}'", "x".repeat(TEMPLATE_BYTES_MAX));
+    assert_eq!((of(&long).0, of(&long).2), (0, true));
+}

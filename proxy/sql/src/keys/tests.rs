@@ -110,3 +110,16 @@ fn limits() {
     assert!(keys.has_where && keys.predicates.is_empty());
     assert_eq!(self::keys("SELECT 1 LIMIT ALL").limit, Some(ValueRef::Null));
 }
+
+#[test]
+fn keys_are_known_of_parsed_queries_and_writes_only() {
+    for sql in
+        ["SELECT 1", "VALUES (1)", "INSERT INTO t VALUES (1)", "UPDATE t SET a = 1", "EXPLAIN DELETE FROM t"]
+    {
+        assert!(keys(sql).known, "{sql}");
+    }
+    let long = format!("UPDATE t SET a = '{}' WHERE id = 1", "x".repeat(crate::TEMPLATE_BYTES_MAX));
+    for sql in ["BEGIN", "TRUNCATE t", "COPY t TO STDOUT", long.as_str()] {
+        assert!(!keys(sql).known, "{}", &sql[..5]);
+    }
+}
