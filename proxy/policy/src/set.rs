@@ -21,6 +21,8 @@ pub struct PolicySet {
     version: u64,
     rules: Vec<Rule>,
     pub(crate) steps: Vec<Step>,
+    /// Rules of which something must be asked of each text.
+    dynamic: Bits,
     pub(crate) ordered: Vec<Ordered>,
     overrides: Overrides,
     tables: Tables,
@@ -139,6 +141,11 @@ impl PolicySet {
         set.ordered = set.rules.iter().map(|rule| Ordered::new(&rule.conditions)).collect();
         set.steps =
             set.rules.iter().zip(&set.ordered).map(|(rule, ordered)| Step::of(rule, ordered)).collect();
+        for (index, step) in set.steps.iter().enumerate() {
+            if step.dynamic {
+                set.dynamic.insert(index);
+            }
+        }
         set
     }
 
@@ -207,6 +214,13 @@ impl PolicySet {
             }
         }
         bits
+    }
+
+    /// Whether deciding a text takes more of it than its facts: its literals, its comments, or the session's state.
+    #[must_use]
+    pub fn asks_text(&self, template: &RuleBits, session: &RuleBits) -> bool {
+        (0..self.dynamic.words())
+            .any(|at| template.bits.word(at) & session.bits.word(at) & self.dynamic.word(at) != 0)
     }
 
     fn none(&self) -> RuleBits {

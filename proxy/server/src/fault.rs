@@ -65,6 +65,14 @@ impl Fault {
         Self::new(Side::Pointsman, sqlstate, told)
     }
 
+    /// A rule of a policy refuses the statement.
+    pub fn ruled(refusal: &pointsman_policy::Refusal) -> Self {
+        let mut fault = Self::pointsman("42501", refusal.message.to_string());
+        fault.0.sqlstate = refusal.sqlstate.to_string().into();
+        fault.0.hint = refusal.hint.as_ref().map(|hint| hint.to_string().into());
+        fault
+    }
+
     /// A protocol violation by the client.
     pub fn protocol(told: impl Into<Cow<'static, str>>) -> Self {
         Self::client("08P01", told)

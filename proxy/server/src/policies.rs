@@ -75,6 +75,20 @@ impl Policies {
         self.counts.get(index).map(|counts| &**counts)
     }
 
+    /// Rule `index` has refused a statement.
+    pub fn count_refused(&self, index: usize) {
+        if let Some(counts) = self.counts(index) {
+            counts.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A statement was wanted on a replica that no replica may serve.
+    pub fn count_impossible(&self, rule: Option<usize>) {
+        if let Some(counts) = rule.and_then(|index| self.counts(index)) {
+            counts.impossible.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Counts a decision that is about to be acted on, and logs what its rules log.
     pub fn note(&self, decision: &Decision, identity: &Identity<'_>, facts: &Facts) {
         for index in decision.matched().chain(decision.audited()) {

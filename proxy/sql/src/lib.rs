@@ -11,6 +11,7 @@ mod lexer;
 mod light;
 mod literal;
 mod parse;
+mod route;
 mod shape;
 mod spans;
 mod split;
@@ -28,6 +29,7 @@ pub use kind::{
 };
 pub use lexer::{ClientEncoding, LexError, LexRules, Literal, LiteralKind};
 pub use literal::literal_value;
+pub use route::explain_route;
 pub use spans::{PrepareParts, executes, identifier, prepare_parts};
 pub use split::split;
 pub use template::NESTING_MAX;

@@ -10,7 +10,7 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, Close, Describe, Execute, Parse, Target};
 
 use super::judge::{Marks, Verdict, judge};
-use super::request::Taken;
+use super::request::{Request, Taken};
 use super::{Session, message};
 use crate::fault::Fault;
 use crate::metrics::StatementKind;
@@ -49,19 +49,33 @@ impl Session {
             self.await_functions().await;
             survey = self.survey()?.unwrap_or(survey);
         }
-        let request = survey.decides.as_ref().map(|(facts, verdict)| (&**facts, &**verdict));
-        match self.perform_on(request).await {
+        let decision = match self.batch_admission(survey.len, survey.decides.as_ref().map(|(_, verdict)| verdict)) {
+            Ok(decision) => decision,
+            Err(fault) => return self.refuse_whole_batch(fault),
+        };
+        let wanted = self.batch_wanted(decision.as_ref(), survey.len);
+        let request = survey.decides.as_ref().map(|(facts, verdict)| Request {
+            facts,
+            verdict,
+            decision: decision.as_ref(),
+            wanted,
+        });
+        match self.perform_on(request.as_ref()).await {
             Ok(true) => {}
-            Ok(false) => return Ok(Taken::NotNow),
+            Ok(false) => return Ok(self.keep_admission(Ok(decision))),
             Err(fault) => return self.refuse_batch(fault),
         }
+        self.limit_time();
         let (kind, reads) = match &survey.decides {
             Some((_, verdict)) => (verdict.kind, verdict.marks.has(Marks::READ)),
             None => (StatementKind::Other, false),
         };
         self.count(kind);
         self.note_retry(reads, survey.len);
-        self.messages(survey.len)?;
+        self.flow.admitted = true;
+        let sent = self.messages(survey.len);
+        self.flow.admitted = false;
+        sent?;
         Ok(Taken::Done)
     }
 

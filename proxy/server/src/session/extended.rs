@@ -70,6 +70,7 @@ impl Session {
 
     /// Translates and sends the client's next message.
     pub(super) fn message(&mut self, header: Header) -> Result<(), Fault> {
+        let header = if header.tag == b'P' { self.explain_in_place(header) } else { header };
         let frame_len = header.frame_len();
         let inbox = std::mem::take(&mut self.io.from_client);
         let frame = &inbox.bytes()[..frame_len];
@@ -247,6 +248,13 @@ impl Session {
     fn bind(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Refusal> {
         let bind = Bind::decode(body)?;
         self.flow.unsynced = true;
+        match self.bind_admission(&bind) {
+            Ok(_) => self.limit_time(),
+            Err(fault) => {
+                self.send_refused_bind(&fault);
+                return Ok(());
+            }
+        }
         let meaning = if bind.statement.is_empty() {
             self.have_unnamed();
             self.io.to_server.extend(frame);

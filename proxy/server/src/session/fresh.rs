@@ -1,13 +1,15 @@
 //! What a session reads and writes beside what others do: which replica may serve its read, and when others must see
 //! what it wrote.
 
-use pointsman_policy::{Access, Footprint, Touched};
-use pointsman_sql::Facts;
+use std::sync::Arc;
+
+use pointsman_policy::{Access, Decision, Footprint, Plan, Route, Touched, plan};
 use pointsman_wire::backend::TransactionStatus;
 
 use super::Session;
 use super::judge::Verdict;
 use super::pins::Pins;
+use super::request::Request;
 use crate::fault::Fault;
 use crate::upstream::choice::{Need, ReadTerms};
 use crate::upstream::config::{PoolMode, Role};
@@ -26,32 +28,58 @@ impl Session {
         })
     }
 
-    /// The replica that serves a request; `None` is the primary.
-    pub(super) async fn reader(&self, facts: &Facts, verdict: &Verdict) -> Option<usize> {
-        let cluster = &self.shared.cluster;
-        let terms = cluster.read_terms();
-        let database = &self.shared.account.database;
+    /// Looks for a server that serves a read now, besides the primary: what the read needs, and the server.
+    pub(super) fn look_for_reader(
+        &self,
+        verdict: &Verdict,
+        decision: Option<&Decision>,
+    ) -> (Option<Need>, Option<usize>) {
+        let mut terms = self.terms(decision);
+        terms.any = decision.is_some_and(|decision| decision.route == Some(Route::Any));
         let need = self.need(verdict, &terms);
-        let mut reader = need.and_then(|need| cluster.pick_reader(database, &need));
-        let mut plan = self.plan(facts, verdict, reader.is_some());
+        let reader =
+            need.and_then(|need| self.shared.cluster.pick_reader(&self.shared.account.database, &need));
+        (need, reader)
+    }
+
+    /// The replica that serves a request; `None` is the primary.
+    pub(super) async fn reader(&mut self, request: &Request<'_>) -> Result<Option<usize>, Fault> {
+        let Request { verdict, decision, .. } = *request;
+        let cluster = Arc::clone(&self.shared.cluster);
+        let (need, mut reader) = self.look_for_reader(verdict, decision);
+        let mut plan = self.plan(request, reader.is_some());
+        let wait = cluster.read_terms().catch_up_wait;
         if let Some(need) = need
             && reader.is_none()
-            && !terms.catch_up_wait.is_zero()
+            && !wait.is_zero()
             && plan.rule() == "replicas-behind"
         {
-            reader = cluster.await_reader(database, &need, terms.catch_up_wait).await;
-            plan = self.plan(facts, verdict, reader.is_some());
+            let account = Arc::clone(&self.shared.account);
+            let found = cluster.await_reader(&account.database, &need, wait);
+            reader = self.attend(async { Ok(found.await) }).await?;
+            plan = self.plan(request, reader.is_some());
+        }
+        if plan.is_impossible() {
+            self.steering.policies().count_impossible(plan.by());
         }
         let replica = plan.role() == Some(pointsman_policy::Role::Replica);
-        reader.filter(|index| replica && cluster.primary() != Some(*index))
+        Ok(reader.filter(|index| replica && cluster.primary() != Some(*index)))
+    }
+
+    /// Where a request goes, and by which rule; `fresh` says whether there is a server besides the primary for it.
+    fn plan(&self, request: &Request<'_>, fresh: bool) -> Plan {
+        let none = Decision::default();
+        let Request { facts, verdict, decision, wanted } = *request;
+        plan(facts, &verdict.class, decision.unwrap_or(&none), &self.view(fresh, wanted))
     }
 
     /// In a transaction on a replica, each statement waits until the replica holds what the statement must see.
-    pub(super) async fn await_coverage(&self, request: Option<&Verdict>) -> Result<(), Fault> {
+    pub(super) async fn await_coverage(&mut self, request: Option<&Request<'_>>) -> Result<(), Fault> {
         let Some(held) = self.held.as_ref().filter(|held| held.role == Role::Replica) else {
             return Ok(());
         };
-        let reads = match request.map(|verdict| (verdict.class.access, &verdict.footprint.reads)) {
+        let index = held.server.index;
+        let reads = match request.map(|request| (request.verdict.class.access, &request.verdict.footprint.reads)) {
             // It ends the transaction, or steers it: it reads nothing.
             Some((Access::Session, _)) => return Ok(()),
             Some((_, reads)) => reads,
@@ -60,13 +88,16 @@ impl Session {
         if !self.owed.is_empty() {
             return Ok(());
         }
-        let cluster = &self.shared.cluster;
-        let database = &self.shared.account.database;
-        let need = Need::new(&cluster.read_terms(), database, reads, self.token);
+        let cluster = Arc::clone(&self.shared.cluster);
+        let account = Arc::clone(&self.shared.account);
+        let terms = self.terms(request.and_then(|request| request.decision));
+        let need = Need::new(&terms, &account.database, reads, self.token);
         let limit = cluster.config().health_timeout;
-        if database.freshness.is_covered_by(held.server.index, need.number)
-            || cluster.await_covered(database, &need, held.server.index, limit).await
-        {
+        if account.database.freshness.is_covered_by(index, need.number) {
+            return Ok(());
+        }
+        let covered = cluster.await_covered(&account.database, &need, index, limit);
+        if self.attend(async { Ok(covered.await) }).await? {
             return Ok(());
         }
         Err(Fault::pointsman("40001", format!("the replica did not catch up within {limit:?}"))

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use pointsman_policy::catalog::{Catalog, Obstacle};
-use pointsman_policy::{Access, Class, Footprint, Reason, classify, footprint};
-use pointsman_sql::{Analyzer, Facts, Kind, LexRules, NotReadOnly, SessionState, Statement};
+use pointsman_policy::{Access, Class, Footprint, PolicySet, Reason, RuleBits, classify, footprint};
+use pointsman_sql::{Analyzer, Facts, Kind, LexRules, Literal, NotReadOnly, SessionState, Statement};
 
 use super::configs::ConfigCalls;
+use super::steer::RulesMemo;
 use crate::metrics::StatementKind;
 
 /// Properties of a text, as a set.
@@ -55,6 +56,7 @@ pub struct Verdict {
     pub marks: Marks,
     /// For the metrics.
     pub kind: StatementKind,
+    rules: RulesMemo,
 }
 
 impl Verdict {
@@ -73,7 +75,13 @@ impl Verdict {
                 mark_state(&mut marks, state);
             }
         }
-        Self { class, footprint: footprint(facts, catalog), marks, kind: kind(facts) }
+        let footprint = footprint(facts, catalog);
+        Self { class, footprint, marks, kind: kind(facts), rules: RulesMemo::default() }
+    }
+
+    /// The rules of `set` that can match the text.
+    pub fn rules(&self, facts: &Facts, set: &PolicySet) -> Arc<RuleBits> {
+        self.rules.of(facts, set)
     }
 
     /// Whether the text calls a function that the catalog does not know.
@@ -149,6 +157,15 @@ pub fn judge(sql: &[u8], rules: LexRules, catalog: &Catalog) -> Judged {
             ConfigCalls::default()
         };
         Judged { facts, verdict, configs, hit: analysis.hit }
+    })
+}
+
+/// Looks at a text's literals, and whether it may have a comment.
+pub(super) fn with_text<T>(sql: &[u8], rules: LexRules, look: impl FnOnce(&[Literal], bool) -> T) -> T {
+    ANALYZER.with_borrow_mut(|analyzer| {
+        let analyzer = analyzer.get_or_insert_with(|| Analyzer::new(TEMPLATES_DEFAULT));
+        let analysis = analyzer.analyze(sql, rules);
+        look(analysis.literals, analysis.commented)
     })
 }
 

@@ -1,10 +1,12 @@
 //! One client's life after its login. `run` is the story; `request` tells the life of one request.
 
 pub mod about;
+mod admission;
 mod batch;
 pub mod cancel;
 mod configs;
 pub(crate) mod control;
+mod explained;
 mod extended;
 mod failover;
 mod fresh;
@@ -17,6 +19,7 @@ mod meter;
 mod names;
 mod notes;
 pub mod opening;
+mod overrun;
 mod pins;
 mod prepare;
 mod relay;
@@ -25,10 +28,12 @@ mod retry;
 mod settle;
 mod simple;
 pub mod statements;
+mod steer;
 mod wants;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::owed::Owed;
 
@@ -41,10 +46,12 @@ use notes::Note;
 pub use opening::Opening;
 use pins::Pins;
 use statements::Statements;
+use steer::Steering;
 use wants::Wants;
 
 use crate::fault::Fault;
 use crate::metrics::{Side, Usage, WorkerCounters};
+use crate::policies::Policies;
 use crate::session::statements::Registry;
 use crate::upstream::account::{Account, Reported};
 use crate::upstream::cluster::Cluster;
@@ -60,6 +67,8 @@ pub struct Shared {
     pub account: Arc<Account>,
     /// All prepared statements.
     pub registry: Arc<Registry>,
+    /// The policies in force.
+    pub policies: Arc<ArcSwap<Policies>>,
     /// This worker's counters.
     pub counters: Arc<WorkerCounters>,
     /// What this worker's sessions of the account have used.
@@ -102,6 +111,7 @@ pub struct Session {
     told: Reported,
     flow: Flow,
     meter: Meter,
+    steering: Steering,
 }
 
 /// Where in the conversation the session is.
@@ -142,6 +152,12 @@ struct Flow {
     portals: Vec<Portal>,
     /// A read on a replica that can still be asked again elsewhere.
     retry: retry::Retry,
+    /// What the rules said of the request at the front of the inbox, which has to wait.
+    admission: Option<Box<admission::Admission>>,
+    /// The messages on their way were admitted as a batch.
+    admitted: bool,
+    /// The time that what is under way may take.
+    overrun: overrun::Overrun,
 }
 
 impl Flow {
@@ -178,6 +194,7 @@ impl Session {
         }
         let mut meter = Meter::new(Arc::clone(&shared.usage), about);
         meter.settle(pins, 0, &base);
+        let steering = Steering::new(shared.policies.load_full());
         Self {
             shared,
             handle,
@@ -193,6 +210,7 @@ impl Session {
             told,
             flow: Flow::default(),
             meter,
+            steering,
         }
     }
 
@@ -228,6 +246,7 @@ impl Session {
                 Wake::Event(Event::ClientLeft) => self.flow.client = Attendance::Leaving,
                 Wake::Event(Event::ClientGone) => self.flow.client = Attendance::Gone,
                 Wake::Silence => self.probe_client(),
+                Wake::Overrun => self.cancel_overrun(),
                 Wake::Event(Event::Server) => self.relay()?,
                 Wake::Event(Event::ServerGone(error)) => {
                     if let Some(end) = self.server_gone(&error)? {
@@ -252,6 +271,9 @@ impl Session {
         std::future::poll_fn(|cx| {
             if let Some(order) = handle.order(idle) {
                 return std::task::Poll::Ready(Wake::Order(order));
+            }
+            if flow.overrun.poll(cx).is_ready() {
+                return std::task::Poll::Ready(Wake::Overrun);
             }
             io.poll_event(server.as_deref_mut(), listen, cx).map(Wake::Event)
         })
@@ -290,6 +312,8 @@ impl Session {
 
 enum Wake {
     Event(Event),
+    /// What is under way has taken longer than a rule lets it.
+    Overrun,
     Order(Order),
     /// Nothing has happened for a while to a client that is leaving.
     Silence,

@@ -1,5 +1,7 @@
 //! What keeps a session on its server connection between transactions, and the question that finds out.
 
+use pointsman_policy::Pin;
+
 /// Reasons to keep a connection, as a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pins(u8);
@@ -49,6 +51,19 @@ impl Pins {
     /// Whether there is no reason.
     pub fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// The first reason, as plans name it.
+    pub fn first(self) -> Option<Pin> {
+        let named = [
+            (Self::SESSION_MODE, Pin::SessionMode),
+            (Self::LISTEN, Pin::Listen),
+            (Self::ADVISORY_LOCK, Pin::AdvisoryLock),
+            (Self::TEMPORARY, Pin::TempTable),
+            (Self::HOLD_CURSOR, Pin::HoldCursor),
+            (Self::UNKNOWN, Pin::Unknown),
+        ];
+        named.into_iter().find(|(reason, _)| self.has(*reason)).map(|(_, pin)| pin)
     }
 
     /// Whether all of these reasons are there.

@@ -175,12 +175,17 @@ impl Session {
             _ => None,
         };
         let changed = matches!(reply.skipped.first(), Some(Entry { effect: Some(Note::ChangedResult), .. }));
+        let refused = match reply.skipped.first().or_else(|| self.owed.head()) {
+            Some(Entry { effect: Some(Note::Refused(frame)), .. }) => Some(frame.to_vec()),
+            _ => None,
+        };
+        let refused = refused.or_else(|| self.overrun_told(&error.sqlstate));
         let of_a_query = self.ends_own_pipeline();
         let deal = self.failed(reply)?;
         let mut told =
             if changed { Some(changed_result()) } else { self.with_client_names(header, named.as_deref()) };
         if deal == Deal::Forward {
-            told = self.flow.refusal.take().or(told);
+            told = refused.or(self.flow.refusal.take()).or(told);
         } else if of_a_query {
             let frame =
                 told.take().or_else(|| self.io.unscanned().get(..header.frame_len()).map(<[u8]>::to_vec));

@@ -6,7 +6,7 @@
 //! 4. perform: borrow a connection of that role (`held`), translate names (`extended`, `names`), send;
 //! 5. relay the replies (`relay`), settle what they mean (`settle`), give the connection back (`held`).
 
-use pointsman_policy::{Access, Decision, Plan, Replicas, SessionView, plan};
+use pointsman_policy::{Access, Decision, Replicas, Route, SessionView};
 use pointsman_sql::Facts;
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::error::WireError;
@@ -31,6 +31,19 @@ pub(super) enum Taken {
     NotNow,
     /// The client said goodbye.
     Goodbye,
+}
+
+/// A request as it is performed.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
+    /// The facts of the statement that decides where it goes.
+    pub facts: &'a Facts,
+    /// What they mean.
+    pub verdict: &'a Verdict,
+    /// What the rules say of it.
+    pub decision: Option<&'a Decision>,
+    /// The route that the developer asks for, where a rule lets them.
+    pub wanted: Option<Route>,
 }
 
 impl Session {
@@ -65,6 +78,7 @@ impl Session {
             return Ok(Taken::NotNow);
         }
         self.refuse_fenced()?;
+        let header = if header.tag == b'Q' { self.explain_in_place(header) } else { header };
         match header.tag {
             b'X' => Ok(Taken::Goodbye),
             b'c' | b'f' => Ok(self.copy_end(header)),
@@ -79,30 +93,44 @@ impl Session {
         }
     }
 
-    /// Where a request goes, and by which rule; `fresh` says whether there is a server besides the primary for it.
-    pub(super) fn plan(&self, facts: &Facts, verdict: &Verdict, fresh: bool) -> Plan {
-        let view = SessionView {
-            held: pointsman_policy::Held::Nothing,
+    /// The session as a plan sees it; `fresh` says whether there is a server besides the primary for a read.
+    pub(super) fn view(&self, fresh: bool, wanted: Option<Route>) -> SessionView {
+        SessionView {
+            held: self.holds(),
             serializable: self.wants.client().says("default_transaction_isolation", "serializable"),
             read_only: self.wants.client().says("default_transaction_read_only", "on"),
             replicas: if fresh { Replicas::Fresh } else { Replicas::Behind },
-            wanted: None,
+            wanted,
+        }
+    }
+
+    /// What keeps the session where it is.
+    fn holds(&self) -> pointsman_policy::Held {
+        let Some(held) = &self.held else { return pointsman_policy::Held::Nothing };
+        let role = match held.role {
+            config::Role::Primary => pointsman_policy::Role::Primary,
+            config::Role::Replica => pointsman_policy::Role::Replica,
         };
-        plan(facts, &verdict.class, &Decision::default(), &view)
+        match (self.status, self.pins.first()) {
+            (TransactionStatus::Idle, None) => pointsman_policy::Held::Nothing,
+            (TransactionStatus::Idle, Some(pin)) => pointsman_policy::Held::Pinned(pin, role),
+            _ => pointsman_policy::Held::Transaction(role),
+        }
     }
 
     /// Has a connection that may serve the request (`None`: only the primary may). `Ok(false)` means: not before the
     /// replies owed have come.
-    pub(super) async fn perform_on(&mut self, request: Option<(&Facts, &Verdict)>) -> Result<bool, Fault> {
+    pub(super) async fn perform_on(&mut self, request: Option<&Request<'_>>) -> Result<bool, Fault> {
         if self.held.is_some() {
-            let reads = request.is_some_and(|(_, verdict)| verdict.class.access == Access::Read);
+            let reads = request.is_some_and(|request| request.verdict.class.access == Access::Read);
             // What was sent without `Sync` is answered only with what follows it: that cannot go elsewhere.
             let elsewhere = self.is_on_replica() && !reads && !self.flow.unsynced;
             if !self.owed.is_empty() && (elsewhere || self.is_greedy()) {
                 self.flow.stalled = true;
                 return Ok(false);
             }
-            if let Err(fault) = self.await_coverage(request.map(|(_, verdict)| verdict)).await {
+            self.await_cancelled().await;
+            if let Err(fault) = self.await_coverage(request).await {
                 // The transaction is over: what follows must not run in it.
                 self.drop_held();
                 self.wants.rollback();
@@ -111,7 +139,7 @@ impl Session {
             }
         } else {
             let reader = match request {
-                Some((facts, verdict)) => self.reader(facts, verdict).await,
+                Some(request) => self.reader(request).await?,
                 None => None,
             };
             self.hold(reader).await?;

@@ -221,6 +221,9 @@ impl Session {
             self.retry_is_over(reply.deal);
             self.meter.ready(!self.owed.is_empty(), status == TransactionStatus::Idle);
             self.transaction_boundary(status);
+            if self.owed.is_empty() {
+                self.flow.overrun.disarm();
+            }
         }
         self.deal_whole(header.frame_len(), reply.deal);
         Ok(())
@@ -314,6 +317,7 @@ impl Session {
                     Note::State(_)
                     | Note::Named(_)
                     | Note::ChangedResult
+                    | Note::Refused(_)
                     | Note::CatchUp
                     | Note::Probe
                     | Note::Tag(_),

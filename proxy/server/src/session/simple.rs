@@ -10,7 +10,7 @@ use pointsman_wire::owed::{Ask, Deal};
 use super::io::Io;
 use super::judge::{Judged, Marks, judge};
 use super::notes::{Note, StateNote};
-use super::request::Taken;
+use super::request::{Request, Taken};
 use super::{Session, message};
 use crate::fault::Fault;
 use crate::upstream::settings::Value;
@@ -35,11 +35,19 @@ impl Session {
             Some(prepared) => (Arc::clone(&prepared.facts), self.verdict_of(&prepared)),
             None => (Arc::clone(&judged.facts), Arc::clone(&judged.verdict)),
         };
-        match self.perform_on(Some((&facts, &verdict))).await {
+        let text = named.clone().unwrap_or_else(|| self.text_for_rules(frame_len));
+        let decision = match self.admission(&facts, &verdict, &text) {
+            Ok(decision) => decision,
+            Err(fault) => return self.refuse_query(frame_len, fault),
+        };
+        let wanted = self.wanted(decision.as_ref(), &text);
+        let request = Request { facts: &facts, verdict: &verdict, decision: decision.as_ref(), wanted };
+        match self.perform_on(Some(&request)).await {
             Ok(true) => {}
-            Ok(false) => return Ok(Taken::NotNow),
+            Ok(false) => return Ok(self.keep_admission(Ok(decision))),
             Err(fault) => return self.refuse(frame_len, fault),
         }
+        self.limit_time();
         self.count(verdict.kind);
         self.note_retry(verdict.marks.has(Marks::READ), frame_len);
         if verdict.marks.has(Marks::WRITE) {
@@ -63,6 +71,14 @@ impl Session {
     fn judge_query(&self, frame_len: usize) -> Option<Judged> {
         let sql = query_text(&self.io, frame_len)?;
         Some(judge(sql, self.wants.rules(), &self.shared.account.database.catalog()))
+    }
+
+    /// A copy of the query's text, if rules may ask for it.
+    fn text_for_rules(&self, frame_len: usize) -> Vec<u8> {
+        match self.shared.policies.load().set.is_empty() {
+            true => Vec::new(),
+            false => query_text(&self.io, frame_len).unwrap_or_default().to_vec(),
+        }
     }
 
     /// A query that is no text: the server says so.

@@ -126,10 +126,13 @@ impl Settings {
         Self(self.0.iter().filter(|(name, _)| !IDENTITY.contains(&name.as_str())).cloned().collect())
     }
 
-    /// Whether two sets differ in settings with a dot in their names: placeholders, until an extension defines them.
+    /// Whether two sets differ in settings with a dot in their names: placeholders, until an extension defines them. Our
+    /// own never are.
     pub fn differ_in_placeholders(&self, other: &Self) -> bool {
         let differs = |one: &Self, other: &Self| {
-            one.iter().any(|(name, value)| name.contains('.') && other.get(name) != Some(value))
+            one.iter().any(|(name, value)| {
+                name.contains('.') && !name.starts_with("pointsman.") && other.get(name) != Some(value)
+            })
         };
         differs(self, other) || differs(other, self)
     }

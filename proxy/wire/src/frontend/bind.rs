@@ -82,6 +82,20 @@ impl<'a> BindParameters<'a> {
         }
     }
 
+    /// The whole number at `index`, from 0; in binary, of any of PostgreSQL's integer types.
+    pub fn integer(&self, index: usize) -> Option<i64> {
+        let value = (*self.values.get(index)?)?;
+        if self.format(index) == 0 {
+            return std::str::from_utf8(value).ok()?.trim().parse().ok();
+        }
+        match value.len() {
+            2 => value.try_into().ok().map(i16::from_be_bytes).map(i64::from),
+            4 => value.try_into().ok().map(i32::from_be_bytes).map(i64::from),
+            8 => value.try_into().ok().map(i64::from_be_bytes),
+            _ => None,
+        }
+    }
+
     /// Appends the wire form that [`Bind::rest`] holds.
     pub fn encode(&self, out: &mut BytesMut) {
         put_formats(out, &self.formats);

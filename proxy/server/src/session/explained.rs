@@ -1,0 +1,108 @@
+//! `EXPLAIN ROUTE statement`: why the statement would go where it would go, now and in this session. It is decided and
+//! planned by the functions that perform it; the client gets the answer as the rows of a query that stands in its place,
+//! so that every driver and either protocol can ask.
+
+use std::sync::Arc;
+
+use pointsman_policy::{Question, explain};
+use pointsman_sql::{ClientEncoding, explain_route, quote_literal};
+use pointsman_wire::frame::Header;
+use pointsman_wire::frontend::{Parse, Query};
+
+use super::judge::judge;
+use super::steer::Asked;
+use super::{Session, message};
+use crate::transport::buffer::Buffer;
+
+impl Session {
+    /// Replaces the `Query` or `Parse` at the front of the inbox by a query for its explanation, if it asks for one. Returns
+    /// the header of what is there then.
+    pub(super) fn explain_in_place(&mut self, header: Header) -> Header {
+        let Some(frame) = self.asks_for_route(header) else { return header };
+        let mut replaced = Buffer::default();
+        match header.tag {
+            b'Q' => {
+                let Some(asked) = Query::decode(&frame[5..]).ok().and_then(|query| explain_route(query.sql))
+                else {
+                    return header;
+                };
+                message::query(&mut replaced, self.explanation(asked).as_bytes());
+            }
+            b'P' => {
+                let Ok(Parse { name, sql, parameter_types }) = Parse::decode(&frame[5..]) else { return header };
+                let Some(asked) = explain_route(sql) else { return header };
+                let text = self.explanation(asked);
+                let count = u16::try_from(parameter_types.len()).unwrap_or(u16::MAX).to_be_bytes();
+                let parts: [&[u8]; 6] =
+                    [name, b"\0", text.as_bytes(), b"\0", &count, parameter_types.raw()];
+                message::frame(&mut replaced, b'P', &parts);
+            }
+            _ => return header,
+        }
+        let Ok(Some(now)) = Header::peek(replaced.bytes()) else { return header };
+        self.io.from_client.consume(header.frame_len());
+        replaced.extend(self.io.from_client.bytes());
+        self.io.from_client = replaced;
+        now
+    }
+
+    /// A copy of the frame at the front of the inbox, if it asks for a route.
+    fn asks_for_route(&self, header: Header) -> Option<Vec<u8>> {
+        let frame = self.io.from_client.bytes().get(..header.frame_len())?;
+        let sql = match header.tag {
+            b'Q' => Query::decode(&frame[5..]).ok()?.sql,
+            b'P' => Parse::decode(&frame[5..]).ok()?.sql,
+            _ => return None,
+        };
+        explain_route(sql).map(|_| frame.to_vec())
+    }
+
+    /// A query whose rows are the explanation of `sql`.
+    fn explanation(&mut self, sql: &[u8]) -> String {
+        let catalog = self.shared.account.database.catalog();
+        let judged = judge(sql, self.wants.rules(), &catalog);
+        let (facts, verdict) = match self.executed(sql, &judged) {
+            Some(prepared) => (Arc::clone(&prepared.facts), self.verdict_of(&prepared)),
+            None => (judged.facts, judged.verdict),
+        };
+        let asked = Asked { facts: &facts, verdict: &verdict, sql, parameter: &|_| None };
+        let decision = self.decide(&asked);
+        let (need, reader) = self.look_for_reader(&verdict, decision.as_ref());
+        let wanted = self.wanted(decision.as_ref(), sql);
+        let session = self.view(reader.is_some(), wanted);
+        let policies = Arc::clone(self.steering.policies());
+        let identity = self.identity();
+        let told = self.with_view(&asked, true, |view| {
+            let question =
+                Question { set: &policies.set, view: *view, class: &verdict.class, identity, session };
+            explain(&question)
+        });
+        let mut rows = told.rows();
+        if let (Some(_), Some(index)) = (need, reader)
+            && told.target != "primary"
+            && let Some(server) = self.shared.cluster.servers().get(index)
+        {
+            rows.push(("server now".to_owned(), server.config.address.to_string()));
+        }
+        if wanted.is_none()
+            && let Some(route) = self.set_route()
+        {
+            rows.push(("override".to_owned(), format!("pointsman.route = {route} has no effect: no rule allows it")));
+        }
+        self.as_query(&rows)
+    }
+
+    fn as_query(&self, rows: &[(String, String)]) -> String {
+        // The texts are UTF-8; a client of another encoding gets what both have.
+        let ascii = self.wants.rules().encoding != ClientEncoding::Utf8;
+        let literal = |text: &str| match ascii {
+            true => quote_literal(&text.replace(|c: char| !c.is_ascii(), "?")),
+            false => quote_literal(text),
+        };
+        let rows: Vec<String> = rows
+            .iter()
+            .map(|(item, value)| format!("({}::text, {}::text)", literal(item), literal(value)))
+            .collect();
+        format!("SELECT * FROM (VALUES {}) AS route (item, value)", rows.join(", "))
+    }
+}
