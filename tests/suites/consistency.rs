@@ -233,7 +233,8 @@ async fn write(wire: &mut Wire, table: &str, number: usize) {
 async fn ten_thousand_writes_are_seen_while_replicas_lag() {
     let (stage, _turn) = paused().await;
     let table = unique("lagging");
-    let proxy = stage.proxy("").await;
+    // Reads wait for a replica for a moment, so that replicas serve many of them.
+    let proxy = stage.proxy("catch_up_wait: 3ms\n").await;
     let (mut wire, mut other) = (proxy.wire().await, proxy.wire().await);
     wire.run(&format!("CREATE TABLE {table} (id int PRIMARY KEY); CREATE TABLE {table}_noise (id int)"))
         .await;

@@ -223,7 +223,7 @@ async fn a_slow_replica_is_left_and_taken_back() {
     stage.replicas[1].stop("INT").await;
     eventually("the slow one serves", SOON, || async {
         let marker = unique("only");
-        wire.run(&format!("SELECT 1 /* {marker} */")).await;
+        proxy.wire().await.run(&format!("SELECT 1 /* {marker} */")).await;
         server_of(&stage, &marker).await == "replica0"
     })
     .await;

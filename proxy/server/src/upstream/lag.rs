@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Samples kept. With more, every second one is forgotten, which makes a long lag look a little shorter.
+/// Samples kept. With more, some in between are forgotten, which makes a long lag look a little shorter.
 const SAMPLES_MAX: usize = 512;
 /// Samples are at least this far apart.
 const APART: Duration = Duration::from_millis(20);
@@ -23,13 +23,17 @@ impl Samples {
             return;
         }
         if self.0.len() >= SAMPLES_MAX {
-            let mut place = 0;
-            self.0.retain(|_| {
-                place += 1;
-                place % 2 == 1
-            });
+            self.thin();
         }
         self.0.push_back((at, lsn));
+    }
+
+    /// Forgets the sample that lies closest to its neighbours, so that those left are evenly apart.
+    fn thin(&mut self) {
+        let gap = |at: &usize| self.0[at + 1].0.saturating_duration_since(self.0[at - 1].0);
+        if let Some(at) = (1..self.0.len().saturating_sub(1)).min_by_key(gap) {
+            self.0.remove(at);
+        }
     }
 
     /// When the first position after `replayed` was heard.

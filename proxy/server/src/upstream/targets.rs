@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::freshness::Freshness;
 
-/// WAL positions remembered while replicas lag behind them. With more, every second one is forgotten: what lay before
-/// it then counts as replayed a little later.
+/// WAL positions remembered while replicas lag behind them. With more, some are joined to the next: what lay before them
+/// then counts as replayed a little later.
 const TARGETS_MAX: usize = 256;
 
 /// The positions, oldest first.
@@ -37,26 +37,15 @@ impl Targets {
         self.0.push_back((lsn, numbers));
     }
 
-    /// Every second target is joined to the next.
+    /// Joins one target to the next: one that lies close to its neighbours, so that those left are evenly apart.
     fn thin(&mut self) {
-        let all = std::mem::take(&mut self.0);
-        let mut carried: Option<Numbers> = None;
-        for (lsn, mut numbers) in all {
-            match carried.take() {
-                None => carried = Some(numbers),
-                Some(earlier) => {
-                    for (database, number) in earlier {
-                        if !numbers.iter().any(|(known, _)| Arc::ptr_eq(known, &database)) {
-                            numbers.push((database, number));
-                        }
-                    }
-                    self.0.push_back((lsn, numbers));
-                }
-            }
-        }
-        if let Some(last) = carried {
-            for (database, _) in last {
-                database.forget_positions();
+        let gap = |at: &usize| self.0[at + 1].0.saturating_sub(self.0[at - 1].0);
+        let Some(at) = (1..self.0.len().saturating_sub(1)).min_by_key(gap) else { return };
+        let Some((_, numbers)) = self.0.remove(at) else { return };
+        let Some((_, next)) = self.0.get_mut(at) else { return };
+        for (database, number) in numbers {
+            if !next.iter().any(|(known, _)| Arc::ptr_eq(known, &database)) {
+                next.push((database, number));
             }
         }
     }

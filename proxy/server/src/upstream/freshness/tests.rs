@@ -148,28 +148,28 @@ struct World {
 
 impl World {
     fn step(&mut self, random: &mut StdRng) {
-        match random.random_range(0..10) {
-            0..3 => self.write(random),
-            3 => self.questions.push((Targets::pending(&[Arc::clone(&self.database)]), None)),
-            4 => {
+        match random.random_range(0..16) {
+            0 | 1 => self.write(random),
+            2 | 3 => self.questions.push((Targets::pending(&[Arc::clone(&self.database)]), None)),
+            4 | 5 => {
                 let end = self.log.len() as u64;
                 let unanswered = self.questions.iter_mut().find(|(_, position)| position.is_none());
                 if let Some((_, position)) = unanswered {
                     *position = Some(end);
                 }
             }
-            5 => {
+            6 | 7 => {
                 if self.questions.first().is_some_and(|(_, position)| position.is_some()) {
                     let (numbers, position) = self.questions.remove(0);
                     self.targets.add(position.unwrap_or_default(), numbers);
                 }
             }
-            6 | 7 => {
+            8..11 => {
                 let server = random.random_range(0..3);
-                let far = random.random_range(0..4);
+                let far = random.random_range(0..6);
                 self.replayed[server] = (self.replayed[server] + far).min(self.log.len());
             }
-            8 => {
+            11..14 => {
                 let server = random.random_range(0..3);
                 self.targets.reached(server, self.replayed[server] as u64);
                 self.targets.settle(&[0, 1, 2]);
