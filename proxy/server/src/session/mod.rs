@@ -110,6 +110,8 @@ struct Flow {
     names_pending: bool,
     /// The next request has to wait for the replies owed.
     stalled: bool,
+    /// Bytes at the front of what came from the client that are whole messages of a batch without its end.
+    surveyed: usize,
     /// An error came since the last transaction boundary.
     failed: bool,
     /// A statement took or gave up something that outlives the transaction.
