@@ -131,6 +131,11 @@ struct Flow {
 }
 
 impl Flow {
+    /// Whether no message is half on its way, from the server or to it: its other half would meet the next client.
+    fn is_between_messages(&self) -> bool {
+        self.relaying == 0 && self.passing.is_none_or(|passing| passing.dropped)
+    }
+
     /// Whether the session ends before the next request is sent.
     fn ends(&self) -> bool {
         self.dismissed || self.client == Attendance::Gone
