@@ -105,6 +105,11 @@ impl Wire {
         }
     }
 
+    /// Ends the sending side: the peer reads to its end and may still answer.
+    pub async fn end_sending(&mut self) {
+        self.stream.shutdown().await.expect("the sending side ends");
+    }
+
     /// The next message, or `None` when the peer has closed.
     ///
     /// # Panics

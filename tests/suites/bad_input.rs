@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pointsman_tests::{Frame, Proxy, Wire, msg, within};
+use pointsman_tests::{Frame, Proxy, Wire, msg, tags, within};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -110,7 +110,7 @@ fn damaged(random: &mut StdRng, valid: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// Sends bytes, ends the sending side, and reads until the peer closes, which it must do soon.
+/// Sends bytes, ends the sending side, and reads until the peer has answered all of them and closes, which it must do soon.
 async fn throw(port: u16, before: &[u8], bytes: &[u8], case: u64) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the proxy is up");
     let exchange = async {
@@ -234,26 +234,54 @@ async fn wrong_first_packets_are_refused() {
     let proxy = shared().await.proxy("").await;
     let long = "x".repeat(20_000);
     let user = ("user", "app");
-    let cases: Vec<(&str, Vec<u8>)> = vec![
-        ("oversize", msg::startup(msg::V3_0, &[user, ("options", &long)])),
-        ("length of a gigabyte", 0x4000_0000_u32.to_be_bytes().to_vec()),
-        ("length below eight", [0, 0, 0, 4].to_vec()),
-        ("an HTTP request", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
-        ("protocol 2", msg::startup(0x0002_0000, &[user])),
-        ("protocol 4", msg::startup(0x0004_0000, &[user])),
-        ("no user", msg::startup(msg::V3_0, &[("database", "app")])),
-        ("no end", msg::untagged(b"\0\x03\0\0user\0app")),
-        ("a cancel key cut", msg::untagged(&80_877_102_i32.to_be_bytes())),
+    let cases: Vec<(&str, &str, Vec<u8>)> = vec![
+        ("oversize", "08P01", msg::startup(msg::V3_0, &[user, ("options", &long)])),
+        ("length of a gigabyte", "08P01", 0x4000_0000_u32.to_be_bytes().to_vec()),
+        ("length below eight", "08P01", [0, 0, 0, 4].to_vec()),
+        ("an HTTP request", "08P01", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
+        ("protocol 2", "0A000", msg::startup(0x0002_0000, &[user])),
+        ("protocol 4", "0A000", msg::startup(0x0004_0000, &[user])),
+        ("no user", "28000", msg::startup(msg::V3_0, &[("database", "app")])),
+        ("no end", "08P01", msg::untagged(b"\0\x03\0\0user\0app")),
+        ("a cancel key cut", "08P01", msg::untagged(&80_877_102_i32.to_be_bytes())),
     ];
-    for (name, bytes) in cases {
+    for (name, sqlstate, bytes) in cases {
         let mut wire = Wire::connect(proxy.port).await;
         wire.send(&bytes).await;
         if name == "length of a gigabyte" {
             wire.send(&[0; 64]).await;
         }
         let frames = wire.until_closed().await;
-        assert!(frames.iter().all(|frame| frame.tag == b'E'), "{name}: {frames:?}");
+        assert_eq!(tags(&frames), "E", "{name}: {frames:?}");
+        assert_eq!(frames[0].sqlstate(), sqlstate, "{name}");
     }
+}
+
+/// The limits on what a client sends are those configured, before login and after it.
+#[tokio::test]
+async fn message_sizes_are_bounded() {
+    let limits = "limits: {startup_bytes_max: 256, message_bytes_max: 2000}\n";
+    let proxy = shared().await.proxy(limits).await;
+    let mut wire = proxy.wire().await;
+    let fits = format!("SELECT 1 -- {}", "x".repeat(1900));
+    assert_eq!(wire.value(&fits).await, "1");
+    for message in [
+        msg::query(&fits.repeat(2)),
+        msg::parse("", &fits.repeat(2)),
+        msg::copy_data(&[b'x'; 3000]),
+        // What a message only claims to be counts.
+        [&b"Q"[..], &3000_u32.to_be_bytes()].concat(),
+    ] {
+        let mut wire = proxy.wire().await;
+        wire.send(&message).await;
+        let frames = wire.until_closed().await;
+        assert_eq!((tags(&frames).as_str(), frames[0].sqlstate().as_str()), ("E", "08P01"), "{frames:?}");
+    }
+    let mut wire = Wire::connect(proxy.port).await;
+    let long = "x".repeat(250);
+    wire.send(&msg::startup(msg::V3_0, &[("user", "app"), ("application_name", &long)])).await;
+    let frames = wire.until_closed().await;
+    assert_eq!((tags(&frames).as_str(), frames[0].sqlstate().as_str()), ("E", "08P01"), "{frames:?}");
 }
 
 /// Half a message and then nothing does not hold anybody up; the login's time is bounded.
@@ -277,14 +305,19 @@ async fn a_login_takes_bounded_time() {
 #[tokio::test]
 async fn unauthenticated_clients_are_bounded() {
     let proxy = shared().await.proxy("limits: {unauthenticated_max: 5, login_timeout: 20s}\n").await;
-    let mut silent = Vec::new();
-    for _ in 0..5 {
-        silent.push(Wire::connect(proxy.port).await);
+    // All at once: a burst is bounded like a trickle.
+    let mut wires = Vec::new();
+    for _ in 0..12 {
+        wires.push(Wire::connect(proxy.port).await);
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let mut refused = Wire::connect(proxy.port).await;
-    let closed = within("it is refused", SOON, refused.until_closed()).await;
-    assert!(closed.iter().all(|frame| frame.tag == b'E' && frame.sqlstate().starts_with("53")), "{closed:?}");
+    let mut silent = wires.drain(..5).collect::<Vec<_>>();
+    for mut refused in wires {
+        let closed = within("it is refused", SOON, refused.until_closed()).await;
+        assert_eq!((tags(&closed).as_str(), closed[0].sqlstate().as_str()), ("E", "53300"), "{closed:?}");
+    }
+    for wire in &mut silent {
+        wire.quiet(Duration::from_millis(10)).await;
+    }
     silent.clear();
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(proxy.wire().await.value("SELECT 1").await, "1");
@@ -299,12 +332,8 @@ async fn clients_are_bounded() {
         clients.push(proxy.wire().await);
     }
     let mut refused = Wire::connect(proxy.port).await;
-    let frames =
-        match refused.try_send(&msg::startup(msg::V3_0, &[("user", "app"), ("database", "app")])).await {
-            Ok(()) => refused.until_closed().await,
-            Err(_) => Vec::new(),
-        };
-    assert!(frames.iter().all(|frame| frame.tag == b'E' && frame.sqlstate() == "53300"), "{frames:?}");
+    let frames = refused.until_closed().await;
+    assert_eq!((tags(&frames).as_str(), frames[0].sqlstate().as_str()), ("E", "53300"), "{frames:?}");
     clients.pop();
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(proxy.wire().await.value("SELECT 1").await, "1");

@@ -233,3 +233,124 @@ async fn a_flushed_read_does_not_choose_a_replica() {
         wire.ask(&[msg::describe_statement("read"), msg::flush(), insert, msg::sync()].concat()).await;
     assert_eq!(tags(&frames), "tT12nCZ", "{}", pretty(&frames));
 }
+
+/// What the proxy answers itself is answered at `Flush`, as PostgreSQL does, whether or not the server has anything to say.
+#[tokio::test]
+async fn a_flush_is_answered_without_the_server() {
+    let proxy = shared().await.proxy("pool: {size: 1}\n").await;
+    let mut wire = proxy.wire().await;
+    let sql = "SELECT 1, random()";
+    wire.ask(&[msg::parse("a", sql), msg::parse("s1", "SELECT 2"), msg::sync()].concat()).await;
+    wire.send(&[msg::parse("b", sql), msg::flush()].concat()).await;
+    assert_eq!(tags(&wire.frames(1).await), "1");
+    assert_eq!(tags(&wire.ask(&msg::sync()).await), "Z");
+    wire.run("BEGIN").await;
+    wire.send(&[msg::close_statement("s1"), msg::flush()].concat()).await;
+    assert_eq!(tags(&wire.frames(1).await), "3");
+    wire.send(&[msg::describe_statement("a"), msg::close_statement("b"), msg::flush()].concat()).await;
+    assert_eq!(tags(&wire.frames(3).await), "tT3");
+    assert_eq!(tags(&wire.ask(&msg::sync()).await), "Z");
+    assert_eq!(tags(&wire.run("COMMIT").await), "CZ");
+}
+
+/// A local reply does not break into a message that the server has only half sent.
+#[tokio::test]
+async fn a_local_reply_follows_a_long_message() {
+    let proxy = shared().await.proxy("").await;
+    let mut wire = proxy.wire().await;
+    let columns: Vec<String> =
+        (0..1600).map(|number| format!("{number} AS a_rather_long_name_of_column_{number}")).collect();
+    let sql = format!("SELECT {}", columns.join(", "));
+    wire.ask(&[msg::parse("s1", "SELECT 2"), msg::parse("wide", &sql), msg::sync()].concat()).await;
+    for _ in 0..5 {
+        let messages = [
+            msg::parse("s1x", "SELECT 2"),
+            msg::describe_statement("wide"),
+            msg::close_statement("s1x"),
+            msg::describe_statement("wide"),
+            msg::sync(),
+        ];
+        let frames = wire.ask(&messages.concat()).await;
+        assert_eq!(tags(&frames), "1tT3tTZ");
+        assert!(frames[2].body == frames[5].body && frames[2].body.len() > 64_000);
+    }
+}
+
+/// After an error in the extended protocol PostgreSQL ignores simple queries and function calls too, up to the `Sync`.
+#[tokio::test]
+async fn a_query_behind_an_extended_error_is_ignored() {
+    let proxy = shared().await.proxy("pool: {size: 1}\n").await;
+    let mut wire = proxy.wire().await;
+    let fails = msg::statement("SELECT 1/$1::int", &[Some("0")]);
+    let ignored = [msg::query("SELECT 2"), msg::function_call(177, &[Some("1"), Some("2")])].concat();
+    for pause in [false, true] {
+        for begin in [false, true] {
+            if begin {
+                wire.run("BEGIN").await;
+            }
+            wire.send(&fails).await;
+            if pause {
+                wire.send(&msg::flush()).await;
+                assert_eq!(tags(&wire.until(b'E').await).chars().last(), Some('E'));
+            }
+            wire.send(&ignored).await;
+            wire.send(&[msg::parse("x", "SELECT 3"), msg::flush()].concat()).await;
+            let frames = wire.ask(&msg::sync()).await;
+            assert_eq!(tags(&frames), if pause { "Z" } else { "1EZ" }, "{}", pretty(&frames));
+            assert_eq!(
+                frames.last().map(|frame| frame.body.to_vec()),
+                Some(if begin { b"E" } else { b"I" }.to_vec())
+            );
+            assert_eq!(tags(&wire.ask(&[msg::describe_statement("x"), msg::sync()].concat()).await), "EZ");
+            if begin {
+                wire.run("ROLLBACK").await;
+            }
+            assert_eq!(wire.value("SELECT 4").await, "4");
+            assert_eq!(proxy.wire().await.value("SELECT 5").await, "5");
+        }
+    }
+    // The unnamed statement outlives a query that was ignored, and not one that was served.
+    wire.send(
+        &[msg::parse("", "SELECT 6"), msg::bind("", "no_such", &[]), msg::query("SELECT 7"), msg::sync()]
+            .concat(),
+    )
+    .await;
+    assert_eq!(tags(&wire.until(b'Z').await), "1EZ");
+    let again = [msg::bind("", "", &[]), msg::execute("", 0)].concat();
+    assert_eq!(tags(&wire.ask(&[again.clone(), msg::sync()].concat()).await), "2DCZ");
+    let frames = wire.ask(&[again.clone(), msg::query("SELECT 7")].concat()).await;
+    assert_eq!(tags(&frames), "2DCTDCZ", "{}", pretty(&frames));
+    assert_eq!(tags(&wire.ask(&[again, msg::sync()].concat()).await), "EZ");
+}
+
+/// A simple query ends a pipeline that has no `Sync`: the connection is free for others.
+#[tokio::test]
+async fn a_query_without_sync_frees_the_connection() {
+    let proxy = shared().await.proxy("pool: {size: 1}\n").await;
+    let mut wire = proxy.wire().await;
+    let frames = wire.ask(&[msg::statement("SELECT 1", &[]), msg::query("SELECT 2")].concat()).await;
+    assert_eq!(tags(&frames), "12TDCTDCZ", "{}", pretty(&frames));
+    assert_eq!(proxy.wire().await.value("SELECT 3 FROM (SELECT random()) r").await, "3");
+}
+
+/// A function call answers in a failed transaction and on a pinned connection as PostgreSQL does.
+#[tokio::test]
+async fn function_calls_meet_every_state() {
+    let stage = shared().await;
+    let proxy = stage.proxy("").await;
+    let call = msg::function_call(177, &[Some("1"), Some("2")]);
+    for mut wire in [stage.primary.wire().await, proxy.wire().await] {
+        assert_eq!(tags(&wire.ask(&call).await), "VZ");
+        wire.run("BEGIN").await;
+        assert_eq!(tags(&wire.ask(&call).await), "VZ");
+        wire.error("SELECT 1/0").await;
+        let frames = wire.ask(&call).await;
+        assert_eq!((tags(&frames).as_str(), frames[0].sqlstate().as_str()), ("EZ", "25P02"));
+        assert_eq!(&frames[1].body[..], b"E");
+        wire.run("ROLLBACK").await;
+        wire.run("CREATE TEMP TABLE pinning (id int)").await;
+        let frames = wire.ask(&call).await;
+        assert_eq!(tags(&frames), "VZ", "{}", pretty(&frames));
+        assert_eq!(wire.value("SELECT count(*) FROM pinning").await, "0");
+    }
+}

@@ -21,6 +21,7 @@ async fn encrypted() -> &'static Encrypted {
         let stage = Stage::new()
             .hba("hostnossl all alice 127.0.0.1/32 reject")
             .hba("hostssl all bob 127.0.0.1/32 reject")
+            .hba("hostssl all certuser 127.0.0.1/32 cert")
             .start()
             .await;
         let authority = Certificate::authority(stage.dir(), "authority");
@@ -29,6 +30,10 @@ async fn encrypted() -> &'static Encrypted {
         let (certificate, key) = (server.certificate.display(), server.key.display());
         stage.primary.sql(&format!("ALTER SYSTEM SET ssl_cert_file = '{certificate}'")).await;
         stage.primary.sql(&format!("ALTER SYSTEM SET ssl_key_file = '{key}'")).await;
+        let ca = authority.certificate.with_extension("ca.pem");
+        std::fs::copy(&authority.certificate, &ca).expect("a copy for the server");
+        pointsman_tests::tools::give_to_servers(&ca);
+        stage.primary.sql(&format!("ALTER SYSTEM SET ssl_ca_file = '{}'", ca.display())).await;
         stage.primary.sql("ALTER SYSTEM SET ssl = on").await;
         stage.primary.sql("SELECT pg_reload_conf()").await;
         eventually("the server speaks TLS", SOON, || async { stage.primary.value("SHOW ssl").await == "on" })
@@ -192,4 +197,148 @@ async fn logical_replication_passes_through() {
     assert_eq!(wire.value("SELECT 1").await, "1");
     let mut other = proxy.wire().await;
     assert_eq!(other.value("SELECT 1").await, "1");
+}
+
+/// A certificate is shown to a server that asks for one.
+#[tokio::test]
+async fn a_client_certificate_is_shown() {
+    let Encrypted { stage, authority, .. } = encrypted().await;
+    let own = authority.sign(stage.dir(), "certuser");
+    let url = format!(
+        "postgres://postgres:{PASSWORD}@127.0.0.1:$PRIMARY/app?sslmode=require&sslcert={}&sslkey={}",
+        own.certificate.display(),
+        own.key.display()
+    );
+    let auth = "auth: {method: trust, users: [{name: certuser}]}\n";
+    let proxy = stage.proxy(&format!("primary: \"{url}\"\n{auth}")).await;
+    let mut wire = proxy.wire_as("certuser").await;
+    let sql = "SELECT client_dn FROM pg_stat_ssl, (SELECT random()) r WHERE pid = pg_backend_pid()";
+    assert_eq!(wire.value(sql).await, "/CN=certuser");
+    let without =
+        stage.proxy(&format!("primary: \"{}\"\n{auth}", url.split("&sslcert").next().expect("a URL"))).await;
+    let mut wire = Wire::connect(without.port).await;
+    let credentials = Credentials::new(&[("user", "certuser"), ("database", "app")], Secret::Password(""));
+    let frames = wire.authenticate(&credentials).await.expect_err("no certificate");
+    assert!(frames.last().expect("an error").sqlstate().starts_with("28"), "{}", pretty(&frames));
+}
+
+/// What a proxy logs of a server that it cannot use.
+async fn complaint(stage: &Stage, url: &str, expected: &str) {
+    let proxy = Proxy::start_unready(
+        stage,
+        &format!("primary: \"{url}\"\nreplicas: []\npool: {{connect_timeout: 1s}}\n"),
+    )
+    .await;
+    let mut wire = Wire::connect(proxy.port).await;
+    let credentials = Credentials::new(&APP, Secret::Password(PASSWORD));
+    let frames = wire.authenticate(&credentials).await.expect_err("no server to use");
+    assert!(frames.last().is_some_and(|frame| frame.sqlstate() == "08001"), "{}", pretty(&frames));
+    eventually("the log says why", SOON, || async { proxy.log().contains(expected) }).await;
+}
+
+/// `verify-full` refuses a server of another name, `verify-ca` does not mind; `require` refuses one without TLS.
+#[tokio::test]
+async fn a_servers_name_must_fit() {
+    let Encrypted { authority, .. } = encrypted().await;
+    let stage = Stage::new().start().await;
+    let plain = format!("postgres://postgres:{PASSWORD}@127.0.0.1:$PRIMARY/app?sslmode");
+    complaint(&stage, &format!("{plain}=require"), "does not support TLS").await;
+    let server = authority.sign_for(stage.dir(), "elsewhere", "DNS:elsewhere.example");
+    let (certificate, key) = (server.certificate.display(), server.key.display());
+    stage.primary.sql(&format!("ALTER SYSTEM SET ssl_cert_file = '{certificate}'")).await;
+    stage.primary.sql(&format!("ALTER SYSTEM SET ssl_key_file = '{key}'")).await;
+    stage.primary.sql("ALTER SYSTEM SET ssl = on").await;
+    stage.primary.sql("SELECT pg_reload_conf()").await;
+    eventually("the server speaks TLS", SOON, || async { stage.primary.value("SHOW ssl").await == "on" })
+        .await;
+    let ca = authority.certificate.display();
+    let proxy = stage.proxy(&format!("primary: \"{plain}=verify-ca&sslrootcert={ca}\"\n")).await;
+    assert_eq!(encryption(&proxy, "app").await, "t");
+    complaint(&stage, &format!("{plain}=verify-full&sslrootcert={ca}"), "not valid for").await;
+}
+
+/// Pointsman's own connections try the other way as clients' do: as a user whom the server takes only so, it becomes ready.
+#[tokio::test]
+async fn own_connections_try_the_other_way() {
+    let Encrypted { stage, .. } = encrypted().await;
+    for (user, mode, encrypted) in [("alice", "allow", "t"), ("bob", "prefer", "f")] {
+        let url = format!("postgres://{user}:{PASSWORD}@127.0.0.1:$PRIMARY/app?sslmode={mode}");
+        let proxy = stage.proxy(&format!("primary: \"{url}\"\n")).await;
+        assert_eq!(encryption(&proxy, user).await, encrypted, "{user}");
+    }
+}
+
+/// Stands before a server and answers each SSLRequest with `answer` and a closed connection.
+async fn without_handshake(server: u16, answer: &'static [u8]) -> u16 {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut first = [0; 8];
+                client.read_exact(&mut first).await?;
+                if first == msg::SSL_REQUEST {
+                    return client.write_all(answer).await;
+                }
+                let mut server = tokio::net::TcpStream::connect(("127.0.0.1", server)).await?;
+                server.write_all(&first).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await.map(drop)
+            });
+        }
+    });
+    port
+}
+
+/// Where TLS is preferred, a handshake that fails is followed by a connection in plain, as libpq does; an error in place of
+/// an answer is heard.
+#[tokio::test]
+async fn a_failed_handshake_is_dealt_with() {
+    let stage = shared().await;
+    let port = without_handshake(stage.primary.port, b"S").await;
+    let url =
+        |port: u16, mode: &str| format!("postgres://postgres:{PASSWORD}@127.0.0.1:{port}/app?sslmode={mode}");
+    let proxy = stage.proxy(&format!("primary: \"{}\"\nreplicas: []\n", url(port, "prefer"))).await;
+    assert_eq!(encryption(&proxy, "app").await, "f");
+    let frame = b"E\0\0\0\x29SFATAL\0VFATAL\0C53300\0Mno room here\0\0";
+    for answer in [&frame[..], b"Eno room here\n\0"] {
+        let port = without_handshake(stage.primary.port, answer).await;
+        complaint(stage, &url(port, "require"), "no room here").await;
+    }
+}
+
+/// A replication connection can be cancelled, is asked for in every way that PostgreSQL knows, and does not hold up an end.
+#[tokio::test]
+async fn replication_connections_are_like_others() {
+    let stage = shared().await;
+    let proxy = stage.proxy("shutdown_timeout: 20s\n").await;
+    for word in ["t", "TRUE", "y", "yes", "on", "1"] {
+        let mut wire = Wire::login_with(proxy.port, &[("user", "streamer"), ("replication", word)]).await;
+        assert!(tags(&wire.query("IDENTIFY_SYSTEM").await).ends_with("CZ"), "{word}");
+    }
+    for word in ["f", "off", "o", "DATABASE", "2", ""] {
+        let parameters = [("user", "streamer"), ("database", "app"), ("replication", word)];
+        let mut heard = Vec::new();
+        for port in [stage.primary.port, proxy.port] {
+            let mut wire = Wire::connect(port).await;
+            let outcome = wire.authenticate(&Credentials::new(&parameters, Secret::Password(PASSWORD))).await;
+            let told = |frames: Vec<pointsman_tests::Frame>| {
+                let error = frames.into_iter().find(|frame| frame.tag == b'E').expect("an error");
+                (error.sqlstate(), error.field('M'), error.field('H'))
+            };
+            heard.push(outcome.map(drop).map_err(told));
+        }
+        assert_eq!(heard[0], heard[1], "{word:?}");
+    }
+    let parameters = [("user", "streamer"), ("database", "app"), ("replication", "database")];
+    let mut wire = Wire::login_with(proxy.port, &parameters).await;
+    let marker = unique("replicating");
+    wire.send(&msg::query(&format!("SELECT pg_sleep(60) /* {marker} */"))).await;
+    eventually("it runs", SOON, || async { stage.primary.logged(&marker) }).await;
+    wire.cancel(proxy.port).await;
+    let frames = wire.until(b'Z').await;
+    assert!(frames.iter().any(|frame| frame.sqlstate() == "57014"), "{}", pretty(&frames));
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait_exit(SOON).await, 0);
+    assert!(wire.until_closed().await.is_empty());
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pointsman_wire::startup::ProtocolVersion;
 use tokio::io::AsyncWriteExt;
@@ -13,7 +13,7 @@ use crate::client::login::{Admitted, Arrival, Secrets, receive};
 use crate::client::prove::Proof;
 use crate::config::CONSOLE_DATABASE;
 use crate::fault::Fault;
-use crate::proxy::{Proxy, Settings};
+use crate::proxy::{ClientCounts, Proxy, Settings};
 use crate::replication;
 use crate::session::about::About;
 use crate::session::cancel::Place;
@@ -28,19 +28,34 @@ use crate::upstream::verifiers::Question;
 const TURN_AWAY_MAX: Duration = Duration::from_secs(2);
 
 /// Counts one client for as long as it lives.
-struct Counted<'a>(&'a AtomicUsize);
+#[derive(Debug)]
+pub struct Counted {
+    proxy: Arc<Proxy>,
+    counter: fn(&ClientCounts) -> &AtomicUsize,
+}
 
-impl<'a> Counted<'a> {
-    fn new(counter: &'a AtomicUsize) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Self(counter)
+impl Counted {
+    /// One more, unless there are `max` already.
+    pub fn up_to(max: usize, proxy: &Arc<Proxy>, counter: fn(&ClientCounts) -> &AtomicUsize) -> Option<Self> {
+        let before = counter(&proxy.counts).fetch_add(1, Ordering::Relaxed);
+        let counted = Self { proxy: Arc::clone(proxy), counter };
+        (before < max).then_some(counted)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        (self.counter)(&self.proxy.counts).fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// A client's place among those connected and those not logged in yet.
+#[derive(Debug)]
+pub struct Entry {
+    /// Until it leaves.
+    pub connected: Counted,
+    /// Until it is welcome.
+    pub unauthenticated: Counted,
 }
 
 /// Tells a client why it cannot come in.
@@ -51,10 +66,11 @@ pub async fn turn_away(mut stream: Stream, fault: Fault) {
 }
 
 /// A client's whole life.
-pub async fn live(proxy: Arc<Proxy>, worker: usize, stream: Stream) {
-    let connected = Counted::new(&proxy.counts.connected);
+pub async fn live(proxy: Arc<Proxy>, worker: usize, stream: Stream, entry: Entry) {
+    let Entry { connected, unauthenticated } = entry;
     // The login's state is large and short-lived: boxed, it is not carried through the session's life.
-    let Some((life, place)) = Box::pin(enter(&proxy, worker, stream)).await else { return };
+    let entering = Box::pin(enter(&proxy, worker, stream, unauthenticated));
+    let Some((life, place)) = entering.await else { return };
     let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
     place.handle.attach(waker);
     if !proxy.is_listening() {
@@ -72,12 +88,18 @@ pub async fn live(proxy: Arc<Proxy>, worker: usize, stream: Stream) {
 }
 
 /// The login; what is not a session is dealt with here.
-async fn enter(proxy: &Arc<Proxy>, worker: usize, stream: Stream) -> Option<(Life, Place)> {
-    let unauthenticated = Counted::new(&proxy.counts.unauthenticated);
+async fn enter(
+    proxy: &Arc<Proxy>,
+    worker: usize,
+    stream: Stream,
+    unauthenticated: Counted,
+) -> Option<(Life, Place)> {
     let settings = proxy.settings();
     let limit = settings.config.limits.login_timeout;
+    let deadline = Instant::now() + limit;
     let door = SecretsOf { proxy, settings: &settings };
-    let arrival = match tokio::time::timeout(limit, receive(stream, &settings.door, &door)).await {
+    let arrival = match tokio::time::timeout_at(deadline.into(), receive(stream, &settings.door, &door)).await
+    {
         Ok(Ok(arrival)) => arrival,
         Ok(Err(fault)) => {
             proxy.counts.login_failures.fetch_add(1, Ordering::Relaxed);
@@ -91,16 +113,24 @@ async fn enter(proxy: &Arc<Proxy>, worker: usize, stream: Stream) -> Option<(Lif
             return None;
         }
     };
-    drop(unauthenticated);
     match arrival {
         Arrival::Left => None,
         Arrival::Cancel(request, framed) => {
+            drop(unauthenticated);
             proxy.sessions.cancel(&request).await;
             // Only now may its sender go on: a cancel must not meet the next statement.
             drop(framed);
             None
         }
-        Arrival::Admitted(admitted) => open(proxy, worker, *admitted).await,
+        Arrival::Admitted(mut admitted) => {
+            let begun = begin(proxy, worker, &mut admitted);
+            let begun = tokio::time::timeout_at(deadline.into(), begun).await.unwrap_or_else(|_| {
+                let told = "canceling authentication due to timeout";
+                Err(Fault::pointsman("57014", told).because(format!("no server was free within {limit:?}")))
+            });
+            drop(unauthenticated);
+            open(proxy, worker, *admitted, begun).await
+        }
     }
 }
 
@@ -117,8 +147,13 @@ enum Life {
 }
 
 /// A proven client becomes a session, unless its database or settings are refused.
-async fn open(proxy: &Arc<Proxy>, worker: usize, mut admitted: Admitted) -> Option<(Life, Place)> {
-    match begin(proxy, worker, &mut admitted).await {
+async fn open(
+    proxy: &Arc<Proxy>,
+    worker: usize,
+    mut admitted: Admitted,
+    begun: Result<Begun, Fault>,
+) -> Option<(Life, Place)> {
+    match begun {
         Ok(Begun::Session(shared, base, told)) => {
             let (place, about) = take_place(proxy, &admitted, Some(Arc::clone(&shared.cluster)));
             welcome(&told, place.process_id, &place.secret, &mut admitted.out);
@@ -151,7 +186,8 @@ async fn open(proxy: &Arc<Proxy>, worker: usize, mut admitted: Admitted) -> Opti
             Some((Life::Console(Box::new(console)), place))
         }
         Ok(Begun::Replication(server)) => {
-            replication::pass_through(admitted, *server).await;
+            let (place, _) = take_place(proxy, &admitted, None);
+            replication::pass_through(admitted, *server, &place).await;
             None
         }
         Err(fault) => {
@@ -177,7 +213,7 @@ fn take_place(proxy: &Proxy, admitted: &Admitted, cluster: Option<Arc<Cluster>>)
 enum Begun {
     Console,
     Session(Box<Shared>, Arc<crate::upstream::settings::Settings>, crate::upstream::account::Reported),
-    Replication(Box<crate::upstream::connect::LoggedIn>),
+    Replication(Box<replication::Upstream>),
 }
 
 async fn begin(proxy: &Arc<Proxy>, worker: usize, admitted: &mut Admitted) -> Result<Begun, Fault> {
@@ -188,7 +224,7 @@ async fn begin(proxy: &Arc<Proxy>, worker: usize, admitted: &mut Admitted) -> Re
     let unknown = || Fault::client("3D000", format!("database \"{}\" does not exist", admitted.database));
     let (cluster, database) = proxy.clusters.find(&admitted.database).ok_or_else(unknown)?;
     let credentials = credentials(&admitted.proof, &admitted.user, &cluster.config());
-    if replication::is_asked_for(&admitted.startup) {
+    if replication::is_asked_for(&admitted.startup)? {
         let server = replication::connect(&cluster, admitted, &database, credentials).await?;
         return Ok(Begun::Replication(Box::new(server)));
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::arrival;
+use crate::arrival::{self, Counted, Entry};
+use crate::client::config::ClientLimits;
 use crate::fault::Fault;
 use crate::proxy::Proxy;
 use crate::session::judge;
@@ -73,27 +74,27 @@ fn admit(proxy: &Arc<Proxy>, worker: usize, plain: Plain) {
     let counts = &proxy.counts;
     counts.accepted.fetch_add(1, Ordering::Relaxed);
     let settings = proxy.settings();
-    let limits = &settings.config.limits;
-    let too_many = if counts.connected.load(Ordering::Relaxed) >= limits.clients_max {
-        Some(Fault::pointsman("53300", "sorry, too many clients already").hint("Raise clients_max."))
-    } else if counts.unauthenticated.load(Ordering::Relaxed) >= limits.unauthenticated_max {
-        Some(
-            Fault::pointsman("53300", "sorry, too many clients are logging in")
-                .hint("Raise unauthenticated_max."),
-        )
-    } else {
-        None
-    };
     let stream = Stream::Plain(plain);
-    match too_many {
-        Some(fault) => {
+    // Counted here and not by the client's own task: a burst must not slip in before any of them has run.
+    match count(proxy, &settings.config.limits) {
+        Err(fault) => {
             counts.refused.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(arrival::turn_away(stream, fault));
         }
-        None => {
-            tokio::spawn(arrival::live(Arc::clone(proxy), worker, stream));
+        Ok(entry) => {
+            tokio::spawn(arrival::live(Arc::clone(proxy), worker, stream, entry));
         }
     }
+}
+
+fn count(proxy: &Arc<Proxy>, limits: &ClientLimits) -> Result<Entry, Fault> {
+    let too_many =
+        |told: &'static str, key: &str| Fault::pointsman("53300", told).hint(format!("Raise {key}."));
+    let connected = Counted::up_to(limits.clients_max, proxy, |counts| &counts.connected)
+        .ok_or_else(|| too_many("sorry, too many clients already", "clients_max"))?;
+    let unauthenticated = Counted::up_to(limits.unauthenticated_max, proxy, |counts| &counts.unauthenticated)
+        .ok_or_else(|| too_many("sorry, too many clients are logging in", "unauthenticated_max"))?;
+    Ok(Entry { connected, unauthenticated })
 }
 
 /// Closes what is old or idle in all pools, opens what should be there.

@@ -10,6 +10,38 @@ use crate::error::WireError;
 use crate::read::Reader;
 use crate::write::{put_cstr, put_frame};
 
+/// What an ErrorResponse says first: enough to act on one that has not come whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorHead {
+    /// The server closes the connection after it.
+    pub fatal: bool,
+    /// Empty if it is not among the fields that have come.
+    pub sqlstate: String,
+}
+
+impl ErrorHead {
+    /// Reads fields up to the SQLSTATE; what follows may be cut off.
+    pub fn read(body: &[u8]) -> Self {
+        let mut head = Self { fatal: false, sqlstate: String::new() };
+        let mut rest = body;
+        while let Some((code, tail)) = rest.split_first() {
+            let Some(end) = tail.iter().position(|byte| *byte == 0) else { break };
+            let value = &tail[..end];
+            match code {
+                // Before 9.6 there is no V; a translated S then hides a fatal error, which the closed socket shows.
+                b'V' | b'S' => head.fatal = matches!(value, b"FATAL" | b"PANIC"),
+                b'C' => {
+                    head.sqlstate = String::from_utf8_lossy(value).into_owned();
+                    break;
+                }
+                _ => {}
+            }
+            rest = &tail[end + 1..];
+        }
+        head
+    }
+}
+
 /// The fields of an error or notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fields<'a> {

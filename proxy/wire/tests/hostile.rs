@@ -22,6 +22,8 @@ fn every_decoder(data: &[u8]) {
     drivers::frontend(data);
     drivers::backend(data);
     drivers::options(data);
+    drivers::error_head(data);
+    drivers::owed(data);
     drivers::scram_server(data);
     drivers::scram_client(data);
 }

@@ -268,8 +268,28 @@ impl<'a> Writer<'a> {
                 self.pieces.push(Vec::new());
             }
         }
+        if self.random.random_bool(0.15) {
+            self.ignored();
+        }
         self.put("Sync", &msg::sync());
         self.ready += 1;
+    }
+
+    /// An error for certain, and what is ignored behind it: simple queries and function calls too.
+    fn ignored(&mut self) {
+        self.put("Execute of no portal", &msg::execute("no portal", 0));
+        if self.random.random_bool(0.3) {
+            self.put("Flush", &msg::flush());
+            self.pieces.push(Vec::new());
+        }
+        let sql = self.statement();
+        self.put(&format!("Query (ignored) {sql}"), &msg::query(&sql));
+        if self.random.random_bool(0.3) {
+            self.put("FunctionCall (ignored)", &msg::function_call(177, &[Some("1"), Some("2")]));
+        }
+        if self.random.random_bool(0.3) {
+            self.sequence();
+        }
     }
 
     fn sequence(&mut self) {

@@ -194,6 +194,25 @@ mod tests {
     }
 
     #[test]
+    fn any_text_is_read_or_refused_at_a_place_in_it() {
+        let letters = ['"', '"', ' ', '\n', '\t', ';', 'a', 'é', '$', '\0'];
+        for _ in 0..10_000 {
+            let text: String = (0..rand::random_range(0..60))
+                .map(|_| letters[rand::random_range(0..letters.len())])
+                .collect();
+            match parse_userlist(&text) {
+                Ok(users) => assert!(users.iter().all(|user| !user.name.is_empty())),
+                Err(errors) => {
+                    for error in errors {
+                        let line = text.lines().nth(usize::try_from(error.line).unwrap() - 1).unwrap();
+                        assert!(error.column <= line.chars().count() as u64 + 1, "{text:?}: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_last_of_a_name_is_looked_up() {
         let user = |secret: &str| User { name: "a".into(), secret: Some(Secret::Password(secret.into())) };
         let auth = AuthConfig {

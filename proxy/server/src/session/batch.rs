@@ -34,7 +34,8 @@ type Meaning = (Arc<Facts>, Arc<Verdict>);
 impl Session {
     /// Takes a whole batch.
     pub(super) async fn batch(&mut self, first: Header) -> Result<Taken, Fault> {
-        let Some(survey) = self.survey()? else {
+        let survey = if self.is_complete()? { self.survey()? } else { None };
+        let Some(survey) = survey else {
             if self.io.from_client.len() < BATCH_BYTES_MAX {
                 return Ok(Taken::NotNow);
             }
@@ -98,6 +99,25 @@ impl Session {
             Ok(false) => Ok(Taken::NotNow),
             Err(fault) => self.refuse_batch(fault),
         }
+    }
+
+    /// Whether the batch's end has come. No message is looked at twice, however slowly they come.
+    fn is_complete(&mut self) -> Result<bool, Fault> {
+        let bytes = self.io.from_client.bytes();
+        let mut at = std::mem::take(&mut self.flow.surveyed);
+        while let Some(header) = Header::peek(bytes.get(at..).unwrap_or_default())? {
+            if bytes.len() < at + header.frame_len() {
+                break;
+            }
+            if !matches!(header.tag, b'P' | b'B' | b'D' | b'E' | b'C') {
+                return Ok(true);
+            }
+            at += header.frame_len();
+        }
+        if bytes.len() < BATCH_BYTES_MAX {
+            self.flow.surveyed = at;
+        }
+        Ok(false)
     }
 
     /// Looks through the messages that have come. `None`: the batch is not complete.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::fault::Fault;
@@ -31,7 +31,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Called by the session's task before it waits for the first time.
+    /// Called by the task that follows the orders, before it waits for the first time.
     pub fn attach(&self, waker: Waker) {
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker);
     }
@@ -61,6 +61,15 @@ impl Handle {
         if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
             waker.wake_by_ref();
         }
+    }
+
+    /// Waits for an order, whichever it is. For a task that waits for nothing else through this handle.
+    pub async fn ordered(&self) {
+        std::future::poll_fn(|cx| {
+            self.attach(cx.waker().clone());
+            if self.order(true).is_some() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// The order to follow now; `Drain` counts only for a session that is `idle`.

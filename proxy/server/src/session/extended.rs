@@ -85,6 +85,7 @@ impl Session {
                 self.sync(frame);
                 Ok(())
             }
+            _ if !body.is_empty() => Err(Refusal::Malformed),
             _ => {
                 self.io.to_server.extend(frame);
                 // What is answered here is due now: the server may have nothing to say to it.

@@ -200,7 +200,7 @@ impl Session {
     /// Gives the connection back if the server is idle, owes nothing, is between two messages and waits for no `Sync`, and
     /// the session holds nothing on it.
     pub(super) fn release_if_free(&mut self) {
-        let between = self.owed.is_empty() && !self.owed.is_skipping() && self.flow.relaying == 0;
+        let between = self.owed.is_empty() && !self.owed.is_skipping() && self.flow.is_between_messages();
         let free = between && self.status == TransactionStatus::Idle && !self.flow.unsynced;
         if !free || self.held.is_none() {
             return;
@@ -263,7 +263,7 @@ impl Session {
     pub(super) fn part(mut self) {
         let Some(mut held) = self.held.take() else { return };
         let connection = held.lease.connection();
-        let between = self.owed.is_empty() && !self.owed.is_skipping() && self.flow.relaying == 0;
+        let between = self.owed.is_empty() && !self.owed.is_skipping() && self.flow.is_between_messages();
         let resting = between && !self.flow.unsynced && self.io.to_server.is_empty();
         let mut beyond = self.pins;
         beyond.clear(Pins::SESSION_MODE);

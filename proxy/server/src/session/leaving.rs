@@ -41,6 +41,7 @@ impl Session {
         self.flow.client = Attendance::Leaving;
         self.io.from_client.consume(self.io.from_client.len());
         self.io.from_client.release();
+        self.flow.surveyed = 0;
     }
 
     /// Whether nothing is left to be done for the client.

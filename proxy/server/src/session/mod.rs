@@ -136,6 +136,8 @@ struct Flow {
     refusal: Option<Vec<u8>>,
     /// The next request has to wait for the replies owed.
     stalled: bool,
+    /// Bytes at the front of what came from the client that are whole messages of a batch without its end.
+    surveyed: usize,
     /// An error came since the last transaction boundary.
     failed: bool,
     /// A statement took or gave up something that outlives the transaction.
@@ -161,6 +163,11 @@ struct Flow {
 }
 
 impl Flow {
+    /// Whether no message is half on its way, from the server or to it: its other half would meet the next client.
+    fn is_between_messages(&self) -> bool {
+        self.relaying == 0 && self.passing.is_none_or(|passing| passing.dropped)
+    }
+
     /// Whether the session ends before the next request is sent.
     fn ends(&self) -> bool {
         self.dismissed || self.client == Attendance::Gone

@@ -1,6 +1,7 @@
 //! From the server to the client: frames are told apart by their headers, rows are passed on without being looked at.
 
 use pointsman_wire::backend::{ParameterStatus, TransactionStatus};
+use pointsman_wire::fields::ErrorHead;
 use pointsman_wire::frame::Header;
 use pointsman_wire::owed::{Deal, Entry};
 
@@ -238,36 +239,6 @@ fn without_position(frame: &[u8]) -> Vec<u8> {
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
-}
-
-/// The front of an ErrorResponse.
-struct ErrorHead {
-    fatal: bool,
-    sqlstate: String,
-}
-
-impl ErrorHead {
-    /// Reads fields up to the SQLSTATE; what follows may be cut off.
-    fn read(body: &[u8]) -> Self {
-        let mut head = Self { fatal: false, sqlstate: String::new() };
-        let mut rest = body;
-        while let Some((code, tail)) = rest.split_first() {
-            let Some(end) = tail.iter().position(|byte| *byte == 0) else { break };
-            let value = String::from_utf8_lossy(&tail[..end]);
-            match code {
-                b'V' => head.fatal = matches!(&*value, "FATAL" | "PANIC"),
-                // Before 9.6 there is no V; a translated S then hides a fatal error, which the closed socket shows.
-                b'S' => head.fatal = matches!(&*value, "FATAL" | "PANIC"),
-                b'C' => {
-                    head.sqlstate = value.into_owned();
-                    break;
-                }
-                _ => {}
-            }
-            rest = &tail[end + 1..];
-        }
-        head
-    }
 }
 
 /// The server and we disagree on what was asked: the connection is of no more use.

@@ -61,7 +61,7 @@ impl Session {
     /// Whether an error of this SQLSTATE is kept from the client, since another server will do better.
     pub(super) fn retry_instead(&mut self, sqlstate: &str) -> bool {
         let retry = &mut self.flow.retry;
-        if !retry.request.is_empty() && REPLICA_ONLY.contains(&sqlstate) {
+        if !retry.request.is_empty() && self.flow.passing.is_none() && REPLICA_ONLY.contains(&sqlstate) {
             retry.refused = true;
         }
         retry.refused
@@ -70,7 +70,7 @@ impl Session {
     /// Whether the request in flight can be asked again of another server.
     pub(super) fn can_retry(&self) -> bool {
         let on_replica = self.held.as_ref().is_some_and(|held| held.role == Role::Replica);
-        on_replica && !self.flow.retry.request.is_empty()
+        on_replica && !self.flow.retry.request.is_empty() && self.flow.passing.is_none()
     }
 
     /// At ReadyForQuery: whether the request is asked again now.

@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::config::Listen;
+use super::dial::keep_alive;
 use super::stream::Plain;
 
 /// Connections that the kernel may hold for us (bounded by `net.core.somaxconn`).
@@ -112,6 +113,7 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
+                keep_alive(&stream)?;
                 Ok(Plain::Tcp(stream))
             }
             Self::Unix(listener, _) => Ok(Plain::Unix(listener.accept().await?.0)),

@@ -8,13 +8,14 @@ use pointsman_wire::backend::{
     NegotiateProtocolVersion, NotificationResponse, ParameterDescription, ParameterStatus, ReadyForQuery,
     RowDescription,
 };
-use pointsman_wire::fields::Fields;
+use pointsman_wire::fields::{ErrorHead, Fields};
 use pointsman_wire::frame::{HEADER_LEN, take_frame, take_frontend_frame};
 use pointsman_wire::frontend::{
     Bind, BindParameters, Close, CopyFail, Describe, Execute, FunctionCall, Parse, PasswordMessage, Query,
     SaslInitialResponse, SaslResponse,
 };
 use pointsman_wire::options::parse_options;
+use pointsman_wire::owed::{Ask, Deal, Owed};
 use pointsman_wire::scram::{
     ClientBinding, ClientExchange, ClientSecret, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ServerBinding,
     ServerExchange, Verifier,
@@ -112,6 +113,68 @@ pub fn options(data: &[u8]) {
     if let Ok(settings) = parse_options(text) {
         let kept: usize = settings.iter().map(|(name, value)| name.len() + value.len()).sum();
         assert!(kept <= text.len());
+    }
+}
+
+/// The front of an error, whole or cut: what its whole says of the SQLSTATE, its front says too.
+pub fn error_head(data: &[u8]) {
+    let head = ErrorHead::read(data);
+    assert!(head.sqlstate.len() <= 3 * data.len());
+    if let Ok(fields) = Fields::decode(data) {
+        let sqlstate = fields.sqlstate().map(String::from_utf8_lossy).unwrap_or_default();
+        assert_eq!(head.sqlstate, sqlstate);
+    }
+}
+
+/// Replies owed, whatever is asked and answered: nothing asked is lost or comes twice, and what answers nothing changes nothing.
+pub fn owed(data: &[u8]) {
+    let mut owed = Owed::default();
+    let mut due: Vec<usize> = Vec::new();
+    for (number, byte) in data.iter().enumerate() {
+        if byte & 0x80 != 0 {
+            let ask = ask(byte & 0x0f);
+            let kept = owed.len();
+            owed.push(ask, if byte & 0x40 == 0 { Deal::Forward } else { Deal::Swallow }, Some(number));
+            due.extend((owed.len() > kept).then_some(number));
+            continue;
+        }
+        let before = owed.len();
+        let mut gone = Vec::new();
+        while let Some((_, number)) = owed.pop_local() {
+            gone.extend(number);
+        }
+        match owed.reply(*byte) {
+            Ok(reply) => {
+                let settled = reply.settled.into_iter().chain(reply.skipped);
+                gone.extend(settled.filter_map(|entry| entry.effect));
+            }
+            Err(_) => assert!(owed.len() + gone.len() <= before),
+        }
+        let first = gone.first().copied();
+        due.retain(|number| !gone.contains(number));
+        assert!(due.first().zip(first).is_none_or(|(next, gone)| gone <= next || !owed.is_empty()));
+        assert!(owed.readies() <= owed.len() && owed.len() <= due.len());
+        assert!(!owed.is_skipping() || !matches!(owed.head(), Some(head) if head.ask == Ask::Sync));
+    }
+    let rest: Vec<usize> = owed.abandon().into_iter().filter_map(|entry| entry.effect).collect();
+    assert!(rest.iter().all(|number| due.contains(number)), "what is left was asked and not answered");
+    assert!(owed.is_empty() && !owed.is_copying() && !owed.is_skipping());
+}
+
+fn ask(number: u8) -> Ask {
+    match number {
+        0 => Ask::Parse,
+        1 => Ask::Bind,
+        2 => Ask::DescribeStatement,
+        3 => Ask::DescribePortal,
+        4 => Ask::Execute,
+        5 => Ask::Close,
+        6 | 7 => Ask::Sync,
+        8 => Ask::Query,
+        9 => Ask::FunctionCall,
+        10 => Ask::CopyEnd,
+        11 => Ask::Local(bytes::Bytes::from_static(b"local")),
+        _ => Ask::Execute,
     }
 }
 

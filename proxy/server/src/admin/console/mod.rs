@@ -54,7 +54,7 @@ pub fn admit(auth: &AuthConfig, admitted: &Admitted) -> Result<(), Fault> {
         let told = format!("user \"{user}\" may not use the admin console");
         return Err(Fault::client("42501", told).hint("List the user in auth.admins."));
     }
-    if replication::is_asked_for(&admitted.startup) {
+    if replication::is_asked_for(&admitted.startup)? {
         return Err(Fault::client("0A000", "the admin console does not replicate"));
     }
     Ok(())
