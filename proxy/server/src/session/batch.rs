@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pointsman_policy::Access;
 use pointsman_sql::Facts;
 use pointsman_wire::WireError;
-use pointsman_wire::backend::{CLOSE_COMPLETE, TransactionStatus};
+use pointsman_wire::backend::CLOSE_COMPLETE;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, Close, Describe, Execute, Parse, Target};
 
@@ -45,14 +45,16 @@ impl Session {
             return Ok(Taken::Done);
         }
         let mut survey = survey;
-        if survey.decides.as_ref().is_some_and(|(_, verdict)| verdict.is_uncertain()) {
-            self.await_functions().await;
+        if let Some((_, verdict)) = survey.decides.as_ref().filter(|(_, verdict)| verdict.is_uncertain()) {
+            self.await_functions(verdict).await;
             survey = self.survey()?.unwrap_or(survey);
         }
         let request = survey.decides.as_ref().map(|(facts, verdict)| (&**facts, &**verdict));
         match self.perform_on(request).await {
             Ok(true) => {}
             Ok(false) => return Ok(Taken::NotNow),
+            // A transaction that the client has begun cannot be failed without a server.
+            Err(fault) if self.flow.begun.is_some() => return Err(fault),
             Err(fault) => {
                 self.refuse_batch(&fault);
                 return Ok(Taken::Done);
@@ -85,6 +87,7 @@ impl Session {
                 Ok(Taken::Done)
             }
             Ok(false) => Ok(Taken::NotNow),
+            Err(fault) if self.flow.begun.is_some() => Err(fault),
             Err(fault) => {
                 self.tell(&fault);
                 self.flow.skip_to_sync = true;
@@ -127,7 +130,7 @@ impl Session {
             match header.tag {
                 b'S' => {
                     self.flow.skip_to_sync = false;
-                    self.io.to_client.extend(&message::ready(TransactionStatus::Idle.byte()));
+                    self.io.to_client.extend(&message::ready(self.status.byte()));
                 }
                 b'C' if !self.flow.skip_to_sync => {
                     let close = Close::decode(&rest[5..header.frame_len()])?;

@@ -1,6 +1,7 @@
 //! One client's life after its login. `run` is the story; `request` tells the life of one request.
 
 mod batch;
+mod begin;
 pub mod cancel;
 mod configs;
 mod control;
@@ -124,6 +125,8 @@ struct Flow {
     fatal: bool,
     /// Portals whose statements touch the session, until the transaction ends.
     portals: Vec<Portal>,
+    /// The text by which the client began a read-only transaction that no server knows of yet.
+    begun: Option<bytes::Bytes>,
     /// A read on a replica that can still be asked again elsewhere.
     retry: retry::Retry,
 }
@@ -204,7 +207,7 @@ impl Session {
                 }
                 Wake::Order(Order::Stop) => return Err(control::shutting_down()),
                 Wake::Order(Order::Drain) => {
-                    if self.held.is_none() && self.io.from_client.is_empty() {
+                    if self.is_idle() && self.io.from_client.is_empty() {
                         self.io.settle_approved();
                         self.io.to_client.extend(&control::shutting_down().encode("FATAL"));
                         return Ok(End::Shutdown);
@@ -214,9 +217,14 @@ impl Session {
         }
     }
 
+    /// Whether the client is in no transaction, and nothing is held for it.
+    fn is_idle(&self) -> bool {
+        self.held.is_none() && self.flow.begun.is_none()
+    }
+
     /// Waits for the next thing to do.
     async fn wait(&mut self) -> Wake {
-        let idle = self.held.is_none();
+        let idle = self.is_idle();
         let Self { io, held, handle, flow, .. } = self;
         let listen = !flow.stalled;
         let mut server = held.as_mut().map(|held| &mut held.lease.connection().stream);

@@ -31,6 +31,8 @@ pub enum Note {
     /// A message that the server must refuse, since the client's statement would give other columns than it was told
     /// of: the error becomes PostgreSQL's own for that.
     ChangedResult,
+    /// A message that the server must refuse, since it is for the primary and the transaction is on a replica.
+    ForPrimary,
     /// We prepare this statement on the connection.
     Here(u64),
     /// We close this statement on the connection, to make room.

@@ -2,7 +2,7 @@
 
 use pointsman_wire::backend::{ParameterStatus, TransactionStatus};
 use pointsman_wire::frame::Header;
-use pointsman_wire::owed::{Deal, Entry};
+use pointsman_wire::owed::Deal;
 
 use super::Session;
 use super::notes::Note;
@@ -94,8 +94,8 @@ impl Session {
 
     fn give_local_replies(&mut self) {
         while let Some((bytes, note)) = self.owed.pop_local() {
-            if matches!(note, Some(Note::ChangedResult)) {
-                self.flow.refusal = Some(changed_result());
+            if let Some(refusal) = note.as_ref().and_then(refusal) {
+                self.flow.refusal = Some(refusal);
             }
             self.io.settle_approved();
             self.io.to_client.extend(&bytes);
@@ -188,11 +188,10 @@ impl Session {
             Some(Note::Named(name)) => Some(name.clone()),
             _ => None,
         };
-        let changed = matches!(reply.skipped.first(), Some(Entry { effect: Some(Note::ChangedResult), .. }));
+        let ours = reply.skipped.first().and_then(|entry| entry.effect.as_ref()).and_then(refusal);
         let of_a_query = self.ends_own_pipeline();
         let deal = self.failed(reply)?;
-        let mut told =
-            if changed { Some(changed_result()) } else { self.with_client_names(header, named.as_deref()) };
+        let mut told = ours.or_else(|| self.with_client_names(header, named.as_deref()));
         if deal == Deal::Forward {
             told = self.flow.refusal.take().or(told);
         } else if of_a_query {
@@ -224,6 +223,15 @@ impl Session {
         let body = [&frame[5..at], name, &digits[count..]].concat();
         let length = u32::try_from(body.len() + 4).ok()?;
         Some([b"E".as_slice(), &length.to_be_bytes(), &body].concat())
+    }
+}
+
+/// What the client is told instead of an error that we made the server give.
+fn refusal(note: &Note) -> Option<Vec<u8>> {
+    match note {
+        Note::ChangedResult => Some(changed_result()),
+        Note::ForPrimary => Some(super::begin::for_primary()),
+        _ => None,
     }
 }
 

@@ -79,7 +79,7 @@ impl Session {
     }
 
     /// Where a request goes, by which rule, and the replica that would serve it.
-    fn plan(&self, facts: &Facts, verdict: &Verdict) -> (Plan, Option<usize>) {
+    pub(super) fn plan(&self, facts: &Facts, verdict: &Verdict) -> (Plan, Option<usize>) {
         let cluster = &self.shared.cluster;
         let replica = match verdict.class.access {
             // With a catalog out of date nothing is provably read-only.
@@ -117,13 +117,15 @@ impl Session {
             let (role, replica) = match request {
                 Some((facts, verdict)) => {
                     let (plan, replica) = self.plan(facts, verdict);
-                    (plan.role(), replica)
+                    (plan.role(), replica.filter(|_| self.may_leave_primary(facts, verdict)))
                 }
                 None => (Role::Primary, None),
             };
             self.hold(replica.filter(|_| role == Role::Replica)).await?;
+            self.status = TransactionStatus::Idle;
         }
         self.catch_up();
+        self.send_held_back();
         Ok(true)
     }
 
@@ -134,11 +136,12 @@ impl Session {
     }
 
     /// Waits for the catalog to be read because it lacks a function.
-    pub(super) async fn await_functions(&self) {
-        let limit = self.shared.cluster.config().health_timeout;
-        match self.shared.account.database.is_catalog_awaited() {
-            true => self.await_catalog().await,
-            false => self.shared.account.database.reread(limit).await,
+    pub(super) async fn await_functions(&self, verdict: &Verdict) {
+        let database = &self.shared.account.database;
+        if database.is_catalog_awaited() {
+            self.await_catalog().await;
+        } else if verdict.class.suspect {
+            database.reread(self.shared.cluster.config().health_timeout).await;
         }
     }
 
@@ -210,7 +213,7 @@ impl Session {
             Ok(false) => return Ok(Taken::NotNow),
             Err(fault) => {
                 self.io.from_client.consume(header.frame_len());
-                self.refuse(&fault);
+                self.refuse_request(fault)?;
                 return Ok(Taken::Done);
             }
         }
@@ -237,6 +240,16 @@ impl Session {
     pub(super) fn refuse(&mut self, fault: &Fault) {
         self.tell(fault);
         self.io.to_client.extend(&super::message::ready(TransactionStatus::Idle.byte()));
+    }
+
+    /// The same where no server could be had. A transaction that the client has begun cannot be failed for it without one:
+    /// the session ends.
+    pub(super) fn refuse_request(&mut self, fault: Fault) -> Result<(), Fault> {
+        if self.flow.begun.is_some() {
+            return Err(fault);
+        }
+        self.refuse(&fault);
+        Ok(())
     }
 
     /// Tells the client of an error.

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use pointsman_sql::Facts;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
 use pointsman_wire::owed::{Ask, Deal};
 
 use super::io::Io;
-use super::judge::{Judged, Marks, judge};
+use super::judge::{Judged, Marks, Verdict, judge};
 use super::notes::{Note, StateNote};
 use super::request::Taken;
 use super::{Session, message};
 use crate::fault::Fault;
+use crate::metrics::StatementKind;
 use crate::upstream::settings::Value;
 
 impl Session {
@@ -19,7 +21,7 @@ impl Session {
         let frame_len = header.frame_len();
         let Some(mut judged) = self.judge_query(frame_len) else { return self.malformed(frame_len).await };
         if judged.is_uncertain() {
-            self.await_functions().await;
+            self.await_functions(&judged.verdict).await;
             judged = self.judge_query(frame_len).unwrap_or(judged);
         }
         let sql = query_text(&self.io, frame_len).unwrap_or_default();
@@ -34,16 +36,24 @@ impl Session {
             Some(prepared) => (Arc::clone(&prepared.facts), self.verdict_of(&prepared)),
             None => (Arc::clone(&judged.facts), Arc::clone(&judged.verdict)),
         };
+        if self.hold_back_query(frame_len, &facts, &verdict) {
+            return Ok(Taken::Done);
+        }
         match self.perform_on(Some((&facts, &verdict))).await {
             Ok(true) => {}
             Ok(false) => return Ok(Taken::NotNow),
             Err(fault) => {
                 self.io.from_client.consume(frame_len);
-                self.refuse(&fault);
+                self.refuse_request(fault)?;
                 return Ok(Taken::Done);
             }
         }
         self.count(verdict.kind);
+        if self.is_for_primary(verdict.marks) {
+            self.io.from_client.consume(frame_len);
+            self.refuse_query_on_replica();
+            return Ok(Taken::Done);
+        }
         self.note_retry(verdict.marks.has(Marks::READ), frame_len);
         if verdict.marks.has(Marks::WRITE) {
             self.mark_dirty();
@@ -61,6 +71,19 @@ impl Session {
                 Ok(Taken::Done)
             }
         }
+    }
+
+    fn hold_back_query(&mut self, frame_len: usize, facts: &Facts, verdict: &Verdict) -> bool {
+        if verdict.kind != StatementKind::Transaction || self.held.is_some() {
+            return false;
+        }
+        let sql = query_text(&self.io, frame_len).unwrap_or_default().to_vec();
+        let taken = self.hold_back(&sql, facts, verdict);
+        if taken {
+            self.io.from_client.consume(frame_len);
+            self.count(verdict.kind);
+        }
+        taken
     }
 
     fn judge_query(&self, frame_len: usize) -> Option<Judged> {
