@@ -42,7 +42,7 @@ const MEANINGS: &[(&str, &str, &str, &str)] = &[
 /// PostgreSQL reads constants when it parses: who reads them otherwise has another statement.
 #[tokio::test]
 async fn settings_tell_statements_apart() {
-    let proxy = shared().await.proxy("pool: {size: 1}\n").await;
+    let proxy = shared().await.proxy("pool: {size: 2}\n").await;
     for (set, sql, with, without) in MEANINGS {
         let (mut alpha, mut beta) = pair(&proxy).await;
         alpha.run(set).await;
@@ -64,7 +64,7 @@ async fn settings_tell_statements_apart() {
 /// and nobody else gets that meaning by chance.
 #[tokio::test]
 async fn a_statement_keeps_its_meaning() {
-    let proxy = shared().await.proxy("pool: {size: 1, prepared_statements_max: 1}\n").await;
+    let proxy = shared().await.proxy("pool: {size: 2, prepared_statements_max: 1}\n").await;
     for (set, sql, with, without) in MEANINGS {
         let (mut alpha, mut beta) = pair(&proxy).await;
         alpha.run(set).await;
@@ -90,7 +90,7 @@ async fn a_statement_keeps_its_meaning() {
 /// A setting and a statement in one pipeline: what the statement means is not known to others of the same text.
 #[tokio::test]
 async fn a_setting_in_the_same_pipeline_counts() {
-    let proxy = shared().await.proxy("pool: {size: 1}\n").await;
+    let proxy = shared().await.proxy("pool: {size: 2}\n").await;
     for (set, sql, with, without) in MEANINGS {
         let (mut alpha, mut beta) = pair(&proxy).await;
         let pipeline = [msg::statement(set, &[]), msg::parse("s", sql), msg::bind("", "s", &[])];

@@ -1,10 +1,10 @@
 //! Transactions belong to one client from `BEGIN` to their end, whatever that end is.
 use std::time::Duration;
 
-use pointsman_tests::{eventually, msg, pretty, tags};
+use pointsman_tests::{Stage, Wire, eventually, msg, pretty, tags};
 use tokio::task::JoinSet;
 
-use crate::common::{SOON, shared, unique};
+use crate::common::{SOON, reads_reach_replica, server_of, shared, unique};
 
 /// A client gone in a transaction is rolled back, and nobody inherits it.
 #[tokio::test]
@@ -148,4 +148,126 @@ async fn an_error_at_commit_is_heard() {
     wire.run(&format!("INSERT INTO {table} VALUES (1), (1)")).await;
     assert_eq!(wire.error("COMMIT").await, "23505");
     assert_eq!(proxy.wire().await.value(&format!("SELECT count(*) FROM {table}")).await, "0");
+}
+
+/// Which server runs the transaction's statements, each by a marker of its own.
+async fn served(stage: &Stage, wire: &mut Wire, sql: &str) -> String {
+    let marker = unique("read_only");
+    wire.run(&format!("{sql} /* {marker} */")).await;
+    server_of(stage, &marker).await
+}
+
+/// `BEGIN READ ONLY` goes where its first statement may go: what a replica cannot do right, the primary does.
+#[tokio::test]
+async fn a_read_only_transaction_goes_where_it_can_run() {
+    let stage = shared().await;
+    let proxy = stage.proxy("").await;
+    let mut wire = proxy.wire().await;
+    reads_reach_replica(stage, &mut wire).await;
+    for begin in
+        ["BEGIN READ ONLY", "start transaction read only", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"]
+    {
+        // The refused definition below had the catalog read again.
+        reads_reach_replica(stage, &mut wire).await;
+        let frames = wire.run(begin).await;
+        assert_eq!(tags(&frames), "CZ");
+        assert_eq!(frames[1].body[..], b"T"[..]);
+        assert_eq!(served(stage, &mut wire, "SELECT 1").await, "replica0", "{begin}");
+        assert_eq!(served(stage, &mut wire, "SELECT count(*) FROM pg_am").await, "replica0", "{begin}");
+        wire.run("SAVEPOINT a").await;
+        assert_eq!(wire.error("CREATE TABLE never (id int)").await, "25006");
+        wire.run("ROLLBACK TO a").await;
+        assert_eq!(served(stage, &mut wire, "SELECT 2").await, "replica0", "{begin}");
+        wire.run("COMMIT").await;
+    }
+    for first in [
+        "SELECT pg_try_advisory_xact_lock(1)",
+        "SELECT txid_current()",
+        "SELECT pg_is_in_recovery()",
+        "SET TRANSACTION READ WRITE",
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SAVEPOINT a",
+        "LISTEN chan",
+        "NOTIFY chan",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+    ] {
+        wire.run("BEGIN READ ONLY").await;
+        assert_eq!(served(stage, &mut wire, first).await, "primary", "{first}");
+        assert_eq!(served(stage, &mut wire, "SELECT 1").await, "primary", "{first}");
+        wire.run("COMMIT").await;
+        wire.run("DISCARD ALL").await;
+        reads_reach_replica(stage, &mut wire).await;
+    }
+}
+
+/// What comes too late for the primary is refused, by both protocols, and fails the transaction as any error does.
+#[tokio::test]
+async fn what_is_for_the_primary_is_refused_on_a_replica() {
+    let stage = shared().await;
+    let proxy = stage.proxy("").await;
+    let mut wire = proxy.wire().await;
+    reads_reach_replica(stage, &mut wire).await;
+    for late in [
+        "SELECT pg_try_advisory_lock(1)",
+        "SELECT pg_advisory_xact_lock(1)",
+        "SELECT txid_current()",
+        "SET TRANSACTION READ WRITE",
+        "LISTEN chan",
+        "NOTIFY chan",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+    ] {
+        for extended in [false, true] {
+            wire.run("BEGIN READ ONLY").await;
+            assert_eq!(served(stage, &mut wire, "SELECT 1").await, "replica0");
+            let frames = match extended {
+                false => wire.query(late).await,
+                true => wire.ask(&[msg::statement(late, &[]), msg::sync()].concat()).await,
+            };
+            assert_eq!(tags(&frames), "EZ", "{late}: {}", pretty(&frames));
+            assert_eq!((frames[0].sqlstate().as_str(), &frames[1].body[..]), ("25006", &b"E"[..]), "{late}");
+            assert!(frames[0].field('H').contains("READ WRITE"), "{late}: {}", frames[0]);
+            assert_eq!(wire.error("SELECT 1").await, "25P02", "{late}");
+            wire.run("ROLLBACK").await;
+        }
+    }
+}
+
+/// A read-only transaction that no server knows of yet: ended at once, by both protocols, left, or drained.
+#[tokio::test]
+async fn a_transaction_held_back_ends_like_any_other() {
+    let stage = shared().await;
+    let proxy = stage.proxy("pool: {size: 1}\n").await;
+    let mut wire = proxy.wire().await;
+    reads_reach_replica(stage, &mut wire).await;
+    for (end, tag) in [("COMMIT", "COMMIT"), ("ROLLBACK", "ROLLBACK")] {
+        wire.run("BEGIN READ ONLY").await;
+        let frames = wire.run(end).await;
+        assert!(frames[0].body.starts_with(tag.as_bytes()));
+        assert_eq!(frames[1].body[..], b"I"[..]);
+    }
+    wire.run("BEGIN READ ONLY").await;
+    assert_eq!(wire.error("SELEC").await, "42601");
+    assert_eq!(wire.error("SELECT 1").await, "25P02");
+    wire.run("ROLLBACK").await;
+    wire.run("BEGIN READ ONLY").await;
+    let begin_again = wire.run("BEGIN").await;
+    assert!(tags(&begin_again).contains('N'), "a transaction is in progress already");
+    assert_eq!(wire.error("CREATE TABLE never (id int)").await, "25006");
+    wire.run("ROLLBACK").await;
+    wire.run("BEGIN READ ONLY").await;
+    let frames = wire.ask(&msg::sync()).await;
+    assert_eq!(frames[0].body[..], b"T"[..]);
+    assert_eq!(wire.extended_value("SELECT $1::int + 1", &[Some("1")]).await, "2");
+    assert_eq!(wire.extended_value("SHOW transaction_read_only", &[]).await, "on");
+    wire.run("COMMIT").await;
+    wire.run("BEGIN READ ONLY").await;
+    drop(wire);
+    let mut open = proxy.wire().await;
+    assert_eq!(open.value("SELECT 1").await, "1");
+    open.run("BEGIN READ ONLY").await;
+    proxy.signal("TERM");
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(open.value("SELECT 2").await, "2", "a drain waits for the transaction");
+    open.run("COMMIT").await;
+    open.until_closed().await;
 }

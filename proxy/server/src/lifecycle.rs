@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
     use crate::config::{ConfigSource, Flags};
-    use crate::metrics::{ClientSnapshot, DatabaseSnapshot, PoolSnapshot, Reloads, ServerSnapshot};
+    use crate::metrics::{ClientSnapshot, DatabaseSnapshot, PoolSnapshot, RuleSnapshot, Reloads, ServerSnapshot};
 
     /// Notes what it is asked, and drains when told that the last session has ended.
     #[derive(Default)]
@@ -170,6 +170,10 @@ mod tests {
 
     impl PoolSource for Noted {
         fn pools(&self) -> Vec<PoolSnapshot> {
+            Vec::new()
+        }
+
+        fn rules(&self) -> Vec<RuleSnapshot> {
             Vec::new()
         }
 

@@ -11,6 +11,7 @@ mod databases;
 mod family;
 mod process;
 mod reloads;
+mod rules;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ mod work;
 pub use counters::{Side, StatementKind, Target, WorkerCounters};
 pub use databases::DatabaseSnapshot;
 pub use reloads::Reloads;
+pub use rules::RuleSnapshot;
 pub use snapshot::{ClientSnapshot, PoolSnapshot, PoolSource, ServerSnapshot};
 pub use usage::{Period, Usage, Used};
 

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use crate::admin::http::Readiness;
 use crate::config::Config;
 use crate::lifecycle::Running;
-use crate::metrics::{ClientSnapshot, DatabaseSnapshot, PoolSnapshot, PoolSource, ServerSnapshot, Used};
+use crate::metrics::{ClientSnapshot, DatabaseSnapshot, PoolSnapshot, PoolSource, RuleSnapshot, ServerSnapshot, Used};
+use crate::policies::RuleCounts;
 use crate::proxy::Proxy;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::config::Role;
@@ -55,6 +56,19 @@ impl PoolSource for Proxy {
             }
         }
         pools
+    }
+
+    fn rules(&self) -> Vec<RuleSnapshot> {
+        let policies = self.policies.load();
+        let snapshot = |(rule, counts): (&pointsman_policy::Rule, &RuleCounts)| RuleSnapshot {
+            policy: rule.policy.to_string(),
+            rule: rule.name.to_string(),
+            matched: counts.matched.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
+            timed_out: counts.timed_out.load(Relaxed),
+            impossible: counts.impossible.load(Relaxed),
+        };
+        policies.rules().map(snapshot).collect()
     }
 
     fn databases(&self) -> Vec<DatabaseSnapshot> {

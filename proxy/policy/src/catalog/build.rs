@@ -231,7 +231,12 @@ impl Catalog {
     /// Whether a statement calls a function of which nothing is known: it may have been made a moment ago.
     #[must_use]
     pub fn calls_unknown(&self, statement: &Statement) -> bool {
-        self.version > 0 && statement.functions.iter().any(|name| self.overloads(name).next().is_none())
+        use pointsman_sql::Kind;
+        // Of definitions the facts hold every name before a parenthesis.
+        let calls = !matches!(statement.kind, Kind::Ddl | Kind::Do | Kind::Other);
+        calls
+            && self.version > 0
+            && statement.functions.iter().any(|name| self.overloads(name).next().is_none())
     }
 
     /// Whether opaque code names a function that leaves state.

@@ -32,6 +32,23 @@ pub(crate) fn relation(schema: &str, name: &str, kind: char, definition: &str) -
     }
 }
 
+/// Functions that are not what their volatility says.
+fn odd_functions() -> Vec<FunctionRow> {
+    use Volatility::{Stable, Volatile};
+    let mut functions = vec![
+        function("public", "quiet_become", Stable, "BEGIN SET ROLE x; END"),
+        function("public", "in_python", Volatile, ""),
+        function("public", "by_default", Stable, ""),
+        function("public", "by_other_default", Stable, ""),
+        function("public", "by_constant", Stable, ""),
+    ];
+    functions[1].opaque = true;
+    functions[2].defaults = "1, public.by_other_default()".into();
+    functions[3].defaults = "random()".into();
+    functions[4].defaults = "(1 + 1), 'x'::text".into();
+    functions
+}
+
 /// A small database: functions, a table, and views over views.
 pub(crate) fn rows() -> Rows {
     use Volatility::{Immutable, Stable, Volatile};
@@ -50,16 +67,8 @@ pub(crate) fn rows() -> Rows {
         function("public", "become_twice", Volatile, "BEGIN PERFORM become(); END"),
         function("a", "mixed", Stable, ""),
         function("b", "mixed", Volatile, ""),
-        function("public", "quiet_become", Stable, "BEGIN SET ROLE x; END"),
-        function("public", "in_python", Volatile, ""),
-        function("public", "by_default", Stable, ""),
-        function("public", "by_other_default", Stable, ""),
-        function("public", "by_constant", Stable, ""),
     ];
-    functions[15].opaque = true;
-    functions[16].defaults = "1, public.by_other_default()".into();
-    functions[17].defaults = "random()".into();
-    functions[18].defaults = "(1 + 1), 'x'::text".into();
+    functions.extend(odd_functions());
     let mut relations = vec![
         relation("public", "agents", 'r', ""),
         relation("public", "seq", 'S', ""),

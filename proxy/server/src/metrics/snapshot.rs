@@ -7,6 +7,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use super::databases::{self, DatabaseSnapshot};
+use super::rules::{self, RuleSnapshot};
 use super::family::{Family, Shape, counter, descriptors, gauge};
 use crate::upstream::config::Role;
 use crate::upstream::server::State as ServerState;
@@ -17,6 +18,8 @@ pub trait PoolSource: Send + Sync {
     fn pools(&self) -> Vec<PoolSnapshot>;
     /// Every database that was asked for; no two with the same labels.
     fn databases(&self) -> Vec<DatabaseSnapshot>;
+    /// The policies' rules, in order.
+    fn rules(&self) -> Vec<RuleSnapshot>;
     /// Every server; no two with the same labels.
     fn servers(&self) -> Vec<ServerSnapshot>;
     /// The clients together.
@@ -187,6 +190,7 @@ impl State {
             .map(|(shape, _)| *shape)
             .chain(OTHER_SHAPES)
             .chain(databases::shapes())
+            .chain(rules::shapes())
             .collect();
         Ok(Self { source, descriptors: descriptors(&shapes)? })
     }
@@ -203,6 +207,7 @@ impl Collector for State {
         families.extend(server_families(&source.servers()));
         families.extend(client_families(&source.clients()));
         families.extend(databases::families(&source.databases()));
+        families.extend(rules::families(&source.rules()));
         families
     }
 }

@@ -23,6 +23,11 @@ impl PoolSource for Fixed {
         }]
     }
 
+    fn rules(&self) -> Vec<RuleSnapshot> {
+        let (policy, rule) = ("guard".to_owned(), "no-ddl".to_owned());
+        vec![RuleSnapshot { policy, rule, matched: 7, refused: 6, ..RuleSnapshot::default() }]
+    }
+
     fn databases(&self) -> Vec<DatabaseSnapshot> {
         let used = Used { transactions: 4, query_micros: 2_500_000, ..Used::default() };
         let database = DatabaseSnapshot {

@@ -22,10 +22,8 @@ use crate::fault::Fault;
 /// What the rules said of the request at the front of the inbox.
 pub(super) type Admission = Result<Option<Decision>, Fault>;
 
-/// A simple query that fails in every transaction.
-const FAILS: &[u8] = b"ROLLBACK TO SAVEPOINT \"a policy of Pointsman refuses the statement\"";
-/// A statement that is never prepared.
-const NEVER_PREPARED: &[u8] = b"__pointsman_refused";
+/// What no server accepts, and what its log shows.
+const REFUSED: &[u8] = b"refused by Pointsman";
 
 /// A statement that is bound, with its text.
 struct Named {
@@ -54,11 +52,14 @@ impl Session {
     }
 
     /// A simple query that a rule refuses.
-    pub(super) fn refuse_query(&mut self, frame_len: usize, fault: Fault) -> Result<Taken, Fault> {
+    pub(super) async fn refuse_query(&mut self, frame_len: usize, fault: Fault) -> Result<Taken, Fault> {
+        // A transaction that no server knows of yet fails on one like any other.
+        if self.flow.begun.is_some() && !self.perform_on(None).await? {
+            return Ok(self.keep_admission(Err(fault)));
+        }
         if self.fails_with_server() {
-            self.shared.counters.error(fault.sqlstate.as_bytes());
             self.io.from_client.consume(frame_len);
-            self.send_text(FAILS, Some(Note::Refused(fault.encode("ERROR").into())));
+            self.send_refused_query(fault);
             return Ok(Taken::Done);
         }
         if !self.owed.is_empty() {
@@ -66,6 +67,21 @@ impl Session {
             return Ok(self.keep_admission(Err(fault)));
         }
         self.refuse(frame_len, fault)
+    }
+
+    /// In place of a simple query that we refuse: one that the server refuses, so that the transaction fails.
+    pub(super) fn send_refused_query(&mut self, fault: Fault) {
+        let frame = fault.encode("ERROR").into();
+        self.owed.push(Ask::Local(Bytes::new()), Deal::Forward, Some(Note::Refused(frame)));
+        self.send_text(REFUSED, None);
+    }
+
+    /// The same in place of `Parse` or `Bind`.
+    pub(super) fn send_refused_message(&mut self, fault: Fault) {
+        message::frame(&mut self.io.to_server, b'P', &[b"\0", REFUSED, b"\0", &[0, 0]]);
+        let frame = fault.encode("ERROR").into();
+        self.owed.push(Ask::Parse, Deal::Forward, Some(Note::Refused(frame)));
+        self.forget_server_unnamed();
     }
 
     /// A batch of the extended protocol that a rule refuses: nothing of it is performed.
@@ -80,13 +96,6 @@ impl Session {
     /// Whether an error has to come from the server: a transaction fails with it, or a pipeline.
     fn fails_with_server(&self) -> bool {
         self.held.is_some() && (self.status != TransactionStatus::Idle || self.flow.unsynced)
-    }
-
-    /// In place of a `Bind` that a rule refuses: one that the server refuses.
-    pub(super) fn send_refused_bind(&mut self, fault: &Fault) {
-        self.shared.counters.error(fault.sqlstate.as_bytes());
-        message::frame(&mut self.io.to_server, b'B', &[b"\0", NEVER_PREPARED, b"\0", &[0; 6]]);
-        self.owed.push(Ask::Bind, Deal::Forward, Some(Note::Refused(fault.encode("ERROR").into())));
     }
 
     /// Whether a batch has to be looked at statement by statement.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pointsman_policy::Access;
 use pointsman_sql::Facts;
 use pointsman_wire::WireError;
-use pointsman_wire::backend::{CLOSE_COMPLETE, TransactionStatus};
+use pointsman_wire::backend::CLOSE_COMPLETE;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, Close, Describe, Execute, Parse, Target};
 
@@ -46,8 +46,8 @@ impl Session {
             return Ok(Taken::Done);
         }
         let mut survey = survey;
-        if survey.decides.as_ref().is_some_and(|(_, verdict)| verdict.is_uncertain()) {
-            self.await_functions().await;
+        if let Some((_, verdict)) = survey.decides.as_ref().filter(|(_, verdict)| verdict.is_uncertain()) {
+            self.await_functions(verdict).await;
             survey = self.survey()?.unwrap_or(survey);
         }
         let decision = match self.batch_admission(survey.len, survey.decides.as_ref().map(|(_, verdict)| verdict)) {
@@ -64,6 +64,8 @@ impl Session {
         match self.perform_on(request.as_ref()).await {
             Ok(true) => {}
             Ok(false) => return Ok(self.keep_admission(Ok(decision))),
+            // A transaction that the client has begun cannot be failed without a server.
+            Err(fault) if self.flow.begun.is_some() => return Err(fault),
             Err(fault) => return self.refuse_batch(fault),
         }
         self.limit_time();
@@ -97,6 +99,7 @@ impl Session {
                 Ok(Taken::Done)
             }
             Ok(false) => Ok(Taken::NotNow),
+            Err(fault) if self.flow.begun.is_some() => Err(fault),
             Err(fault) => self.refuse_batch(fault),
         }
     }
@@ -154,7 +157,7 @@ impl Session {
             match header.tag {
                 b'S' => {
                     self.flow.skip_to_sync = false;
-                    self.io.to_client.extend(&message::ready(TransactionStatus::Idle.byte()));
+                    self.io.to_client.extend(&message::ready(self.status.byte()));
                 }
                 b'C' if !self.flow.skip_to_sync => {
                     let close = Close::decode(&rest[5..header.frame_len()])?;

@@ -133,6 +133,10 @@ impl Session {
         self.count_template(&judged);
         self.flow.unsynced = true;
         self.readable(name)?;
+        if self.is_for_primary(judged.verdict.marks) {
+            self.refuse_message_on_replica();
+            return Ok(());
+        }
         if !name.is_empty() && self.statements.get(name).is_some() {
             self.parse_duplicate(frame, name);
             return Ok(());
@@ -172,7 +176,7 @@ impl Session {
         let prepared = self.shared.registry.get(origin, &judged);
         self.statements.define(name, Arc::clone(&prepared));
         self.meter.usage.client_parsed();
-        self.parse_named(name, &prepared);
+        self.parse_named(Parse { name, sql, parameter_types }, &prepared);
         Ok(())
     }
 
@@ -216,7 +220,8 @@ impl Session {
         if utf8 && std::str::from_utf8(name).is_err() { Err(Refusal::Malformed) } else { Ok(()) }
     }
 
-    fn parse_named(&mut self, name: &[u8], prepared: &Prepared) {
+    fn parse_named(&mut self, parse: Parse<'_>, prepared: &Prepared) {
+        let name = parse.name;
         let known = self.held.as_mut().is_some_and(|held| held.has(prepared.id));
         // In a failed transaction the server refuses even what it has prepared before.
         let known = known && self.status != TransactionStatus::Failed;
@@ -230,9 +235,8 @@ impl Session {
         }
         self.meter.usage.server_parsed();
         self.make_room_for_statement(prepared.id);
-        self.send_encoded(|out| {
-            prepared.prepare_in_pipeline(out);
-        });
+        let Parse { sql, parameter_types, .. } = parse;
+        self.send_encoded(|out| prepared.parse(sql, parameter_types.raw(), out));
         self.owed.push(Ask::Parse, Deal::Forward, Some(note));
         if let Some(held) = &mut self.held {
             held.note_prepared(prepared.id);
@@ -249,10 +253,16 @@ impl Session {
     fn bind(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Refusal> {
         let bind = Bind::decode(body)?;
         self.flow.unsynced = true;
+        if self.is_on_replica()
+            && self.marks_of(bind.statement).is_some_and(|marks| self.is_for_primary(marks))
+        {
+            self.refuse_message_on_replica();
+            return Ok(());
+        }
         match self.bind_admission(&bind) {
             Ok(_) => self.limit_time(),
             Err(fault) => {
-                self.send_refused_bind(&fault);
+                self.send_refused_message(fault);
                 return Ok(());
             }
         }

@@ -63,11 +63,12 @@ impl Session {
             self.steering.policies().count_impossible(plan.by());
         }
         let replica = plan.role() == Some(pointsman_policy::Role::Replica);
-        Ok(reader.filter(|index| replica && cluster.primary() != Some(*index)))
+        let may = replica && self.may_leave_primary(request.facts, verdict);
+        Ok(reader.filter(|index| may && cluster.primary() != Some(*index)))
     }
 
     /// Where a request goes, and by which rule; `fresh` says whether there is a server besides the primary for it.
-    fn plan(&self, request: &Request<'_>, fresh: bool) -> Plan {
+    pub(super) fn plan(&self, request: &Request<'_>, fresh: bool) -> Plan {
         let none = Decision::default();
         let Request { facts, verdict, decision, wanted } = *request;
         plan(facts, &verdict.class, decision.unwrap_or(&none), &self.view(fresh, wanted))

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use pointsman_policy::catalog::{Catalog, Obstacle};
 use pointsman_policy::{Access, Class, Footprint, PolicySet, Reason, RuleBits, classify, footprint};
-use pointsman_sql::{Analyzer, Facts, Kind, LexRules, Literal, NotReadOnly, SessionState, Statement};
+use pointsman_sql::{
+    Analyzer, Facts, Isolation, Kind, LexRules, Literal, NotReadOnly, SessionState, Statement, TransactionModes,
+};
 
 use super::configs::ConfigCalls;
 use super::steer::RulesMemo;
@@ -32,6 +34,8 @@ impl Marks {
     pub const DOUBTFUL: Self = Self(1 << 6);
     /// May change data.
     pub const WRITE: Self = Self(1 << 7);
+    /// Does something on a replica other than on the primary, though both may take it.
+    pub const PRIMARY: Self = Self(1 << 8);
 
     /// Whether all of `marks` are there.
     pub fn has(self, marks: Self) -> bool {
@@ -71,6 +75,7 @@ impl Verdict {
         marks.set(Marks::STATE, doubtful);
         for statement in &facts.statements {
             mark_kind(&mut marks, statement);
+            marks.set(Marks::PRIMARY, is_for_primary(statement));
             for state in &statement.state {
                 mark_state(&mut marks, state);
             }
@@ -179,6 +184,25 @@ fn is_opaque(facts: &Facts) -> bool {
     };
     let plain = facts.statements.len() == 1 && facts.statements.iter().all(harmless);
     !(facts.understood() || plain)
+}
+
+/// Whether a replica would refuse in a read-only transaction what the primary would do there, or would do it for itself
+/// alone.
+fn is_for_primary(statement: &Statement) -> bool {
+    const FUNCTIONS: [&str; 4] = ["pg_notify", "txid_current", "pg_current_xact_id", "pg_export_snapshot"];
+    const SETTINGS: [&str; 2] = ["transaction_read_only", "transaction_isolation"];
+    let writes_or_serializes = |modes: &TransactionModes| {
+        modes.read_only == Some(false) || modes.isolation == Some(Isolation::Serializable) || modes.snapshot
+    };
+    let named = |name: &str| {
+        FUNCTIONS.contains(&name) || name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_")
+    };
+    match &statement.kind {
+        Kind::Notify | Kind::Listen(_) => true,
+        Kind::SetTransaction(modes) => writes_or_serializes(modes),
+        Kind::Set(setting) => SETTINGS.contains(&&*setting.name),
+        _ => statement.functions.iter().any(|function| named(&function.name)),
+    }
 }
 
 fn mark_kind(marks: &mut Marks, statement: &Statement) {

@@ -3,6 +3,7 @@
 pub mod about;
 mod admission;
 mod batch;
+mod begin;
 pub mod cancel;
 mod configs;
 pub(crate) mod control;
@@ -152,6 +153,8 @@ struct Flow {
     client: Attendance,
     /// Portals whose statements touch the session, until the transaction ends.
     portals: Vec<Portal>,
+    /// The text by which the client began a read-only transaction that no server knows of yet.
+    begun: Option<bytes::Bytes>,
     /// A read on a replica that can still be asked again elsewhere.
     retry: retry::Retry,
     /// What the rules said of the request at the front of the inbox, which has to wait.
@@ -269,9 +272,14 @@ impl Session {
         }
     }
 
+    /// Whether the client is in no transaction, and nothing is held for it.
+    fn is_idle(&self) -> bool {
+        self.held.is_none() && self.flow.begun.is_none()
+    }
+
     /// Waits for the next thing to do.
     async fn next_event(&mut self) -> Wake {
-        let idle = self.held.is_none() && self.io.from_client.is_empty();
+        let idle = self.is_idle() && self.io.from_client.is_empty();
         let Self { io, held, handle, flow, .. } = self;
         let listen = !flow.stalled && flow.client == Attendance::There;
         let mut server = held.as_mut().map(|held| &mut held.lease.connection().stream);

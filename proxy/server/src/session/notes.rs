@@ -31,7 +31,7 @@ pub enum Note {
     /// A message that the server must refuse, since the client's statement would give other columns than it was told
     /// of: the error becomes PostgreSQL's own for that.
     ChangedResult,
-    /// A message that the server must refuse, since a rule refuses the client's: its error becomes this frame.
+    /// A message that the server must refuse, since we do: its error becomes this frame.
     Refused(Bytes),
     /// We prepare this statement on the connection.
     Here(u64),

@@ -3,12 +3,12 @@
 use bytes::{Bytes, BytesMut};
 use pointsman_wire::Oids;
 use pointsman_wire::backend::TransactionStatus;
-use pointsman_wire::frontend::{Parse, SYNC};
+use pointsman_wire::frontend::{Bind, Close, Execute, Parse, SYNC, Target};
 use pointsman_wire::owed::{Ask, Deal};
 
 use super::Session;
 use super::notes::Note;
-use super::statements::{GLOBAL_PREFIX, Prepared, Replies, Under, run_helper};
+use super::statements::{GLOBAL_PREFIX, Origin, Prepared, Under};
 use crate::upstream::settings::{Settings, steps};
 
 impl Session {
@@ -28,11 +28,13 @@ impl Session {
         if let Some((then, now)) = &others {
             self.set_in_pipeline(now, then);
         }
-        let mut replies = Replies::Parse;
-        self.send_encoded(|out| replies = prepared.prepare_in_pipeline(out));
-        self.owed.push(Ask::Parse, Deal::Swallow, Some(Note::Here(prepared.id)));
-        if replies == Replies::ParseAndRun {
-            self.owe_run(Some(prepared.id));
+        let note = || Some(Note::Here(prepared.id));
+        match &prepared.origin {
+            Origin::Protocol { sql, types, .. } => {
+                self.send_encoded(|out| prepared.parse(sql, types, out));
+                self.owed.push(Ask::Parse, Deal::Swallow, note());
+            }
+            Origin::Sql { .. } => self.run_in_pipeline(b"prepare", &prepared.prepare_statement(), note),
         }
         if let Some((then, now)) = &others {
             self.set_in_pipeline(then, now);
@@ -46,28 +48,26 @@ impl Session {
     /// Sets what differs between two sets of settings. If one cannot be set, the server skips to the client's `Sync`,
     /// and undoes the others with the transaction.
     fn set_in_pipeline(&mut self, has: &Settings, wants: &Settings) {
-        let helper = [GLOBAL_PREFIX.as_bytes(), b"set"].concat();
         for sql in steps(has, wants) {
-            self.run_in_pipeline(&helper, sql.as_bytes());
+            self.run_in_pipeline(b"set", sql.as_bytes(), || None);
         }
     }
 
-    /// Runs a statement of our own, under a name of our own, without ending the pipeline.
-    fn run_in_pipeline(&mut self, helper: &[u8], sql: &[u8]) {
+    /// Runs a statement of our own, under a name of our own, without ending the pipeline. An earlier one that failed may
+    /// have left that name taken.
+    pub(super) fn run_in_pipeline(&mut self, word: &[u8], sql: &[u8], note: impl Fn() -> Option<Note>) {
+        let name = &[GLOBAL_PREFIX.as_bytes(), word].concat();
         self.send_encoded(|out| {
-            Parse { name: helper, sql, parameter_types: Oids::EMPTY }.encode(out);
-            run_helper(helper, out);
+            Close { target: Target::Statement, name }.encode(out);
+            Parse { name, sql, parameter_types: Oids::EMPTY }.encode(out);
+            Bind { portal: name, statement: name, rest: &[0; 6] }.encode(out);
+            Execute { portal: name, max_rows: 0 }.encode(out);
+            Close { target: Target::Portal, name }.encode(out);
+            Close { target: Target::Statement, name }.encode(out);
         });
-        self.owed.push(Ask::Parse, Deal::Swallow, None);
-        self.owe_run(None);
-    }
-
-    fn owe_run(&mut self, here: Option<u64>) {
-        let note = || here.map(Note::Here);
-        self.owed.push(Ask::Bind, Deal::Swallow, note());
-        self.owed.push(Ask::Execute, Deal::Swallow, note());
-        self.owed.push(Ask::Close, Deal::Swallow, None);
-        self.owed.push(Ask::Close, Deal::Swallow, None);
+        for ask in [Ask::Close, Ask::Parse, Ask::Bind, Ask::Execute, Ask::Close, Ask::Close] {
+            self.owed.push(ask, Deal::Swallow, note());
+        }
     }
 
     /// Has a statement prepared before a simple query that executes it. If that fails, the query fails, too, and the

@@ -3,7 +3,7 @@
 use pointsman_wire::backend::{ParameterStatus, TransactionStatus};
 use pointsman_wire::fields::ErrorHead;
 use pointsman_wire::frame::Header;
-use pointsman_wire::owed::{Deal, Entry};
+use pointsman_wire::owed::Deal;
 
 use super::Session;
 use super::notes::Note;
@@ -81,8 +81,8 @@ impl Session {
             return;
         }
         while let Some((bytes, note)) = self.owed.pop_local() {
-            if matches!(note, Some(Note::ChangedResult)) {
-                self.flow.refusal = Some(changed_result());
+            if let Some(refusal) = note.as_ref().and_then(refusal) {
+                self.flow.refusal = Some(refusal);
             }
             self.io.settle_approved();
             self.io.to_client.extend(&bytes);
@@ -175,18 +175,13 @@ impl Session {
             Some(Note::Named(name)) => Some(name.clone()),
             _ => None,
         };
-        let changed = matches!(reply.skipped.first(), Some(Entry { effect: Some(Note::ChangedResult), .. }));
-        let refused = match reply.skipped.first().or_else(|| self.owed.head()) {
-            Some(Entry { effect: Some(Note::Refused(frame)), .. }) => Some(frame.to_vec()),
-            _ => None,
-        };
-        let refused = refused.or_else(|| self.overrun_told(&error.sqlstate));
+        let ours = reply.skipped.first().and_then(|entry| entry.effect.as_ref()).and_then(refusal);
+        let ours = ours.or_else(|| self.overrun_told(&error.sqlstate));
         let of_a_query = self.ends_own_pipeline();
         let deal = self.failed(reply)?;
-        let mut told =
-            if changed { Some(changed_result()) } else { self.with_client_names(header, named.as_deref()) };
+        let mut told = ours.or_else(|| self.with_client_names(header, named.as_deref()));
         if deal == Deal::Forward {
-            told = refused.or(self.flow.refusal.take()).or(told);
+            told = self.flow.refusal.take().or(told);
         } else if of_a_query {
             let frame =
                 told.take().or_else(|| self.io.unscanned().get(..header.frame_len()).map(<[u8]>::to_vec));
@@ -216,6 +211,15 @@ impl Session {
         let body = [&frame[5..at], name, &digits[count..]].concat();
         let length = u32::try_from(body.len() + 4).ok()?;
         Some([b"E".as_slice(), &length.to_be_bytes(), &body].concat())
+    }
+}
+
+/// What the client is told instead of an error that we made the server give.
+fn refusal(note: &Note) -> Option<Vec<u8>> {
+    match note {
+        Note::ChangedResult => Some(changed_result()),
+        Note::Refused(frame) => Some(frame.to_vec()),
+        _ => None,
     }
 }
 

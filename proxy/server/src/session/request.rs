@@ -143,10 +143,12 @@ impl Session {
                 None => None,
             };
             self.hold(reader).await?;
+            self.status = TransactionStatus::Idle;
         }
         let alone = self.owed.is_empty() && !self.flow.unsynced;
         self.meter.request(alone, alone && self.status == TransactionStatus::Idle);
         self.catch_up();
+        self.send_held_back();
         Ok(true)
     }
 
@@ -157,11 +159,12 @@ impl Session {
     }
 
     /// Waits for the catalog to be read because it lacks a function.
-    pub(super) async fn await_functions(&self) {
-        let limit = self.shared.cluster.config().health_timeout;
-        match self.shared.account.database.is_catalog_awaited() {
-            true => self.await_catalog().await,
-            false => self.shared.account.database.reread(limit).await,
+    pub(super) async fn await_functions(&self, verdict: &Verdict) {
+        let database = &self.shared.account.database;
+        if database.is_catalog_awaited() {
+            self.await_catalog().await;
+        } else if verdict.class.suspect {
+            database.reread(self.shared.cluster.config().health_timeout).await;
         }
     }
 
@@ -223,7 +226,12 @@ impl Session {
 
     /// Tells the client of an error in place of the reply to a simple query or function call of this length. A
     /// transaction that is open stays open: the server has heard nothing of it.
+    ///
+    /// A transaction that the client has begun and no server knows of cannot be failed without one: then the session ends.
     pub(super) fn refuse(&mut self, frame_len: usize, fault: Fault) -> Result<Taken, Fault> {
+        if self.flow.begun.is_some() {
+            return Err(fault);
+        }
         self.tell(fault)?;
         self.io.from_client.consume(frame_len);
         self.io.to_client.extend(&super::message::ready(self.status.byte()));

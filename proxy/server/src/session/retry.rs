@@ -9,7 +9,9 @@ use crate::transport::buffer::Buffer;
 use crate::upstream::config::Role;
 
 /// Longest request kept for another try, in bytes.
-const RETRY_BYTES_MAX: usize = 16 * 1024;
+const RETRY_BYTES_MAX: usize = 256 * 1024;
+/// Room for requests that is kept from one to the next, in bytes.
+const RETRY_BYTES_KEPT: usize = 16 * 1024;
 
 /// SQLSTATEs by which a replica says that it cannot serve what a primary could: recovery conflict, read-only
 /// transaction, recovery in progress, shutting down, starting up.
@@ -54,6 +56,7 @@ impl Session {
         let retry = &mut self.flow.retry;
         if deal == Deal::Forward && !retry.refused && !retry.request.is_empty() {
             retry.request.clear();
+            retry.request.shrink_to(RETRY_BYTES_KEPT);
             retry.avoid = None;
         }
     }

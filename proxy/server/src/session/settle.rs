@@ -247,18 +247,14 @@ impl Session {
     /// An ErrorResponse: whose it is, and what will never be answered.
     pub(super) fn failed(&mut self, reply: Reply<Note>) -> Result<Deal, Fault> {
         self.flow.failed = true;
-        let note =
-            self.owed.head().filter(|_| reply.skipped.is_empty()).and_then(|head| head.effect.as_ref());
+        let at_fault = reply.skipped.first().or_else(|| self.owed.head());
+        let note = at_fault.and_then(|entry| entry.effect.as_ref());
         if matches!(note, Some(Note::CatchUp)) {
             // What follows on this connection would run under the wrong settings.
             return Err(Fault::upstream(
                 "08006",
                 "the session's settings could not be restored on a server connection",
             ));
-        }
-        if let Some(Note::Here(id)) = note {
-            let id = *id;
-            self.forget_prepared(id);
         }
         // What we asked in a pipeline failed, and the client's messages behind it with it: the client is told. Where none
         // of the messages was the client's, it is told in answer to the query that they were for.

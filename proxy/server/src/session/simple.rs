@@ -13,6 +13,7 @@ use super::notes::{Note, StateNote};
 use super::request::{Request, Taken};
 use super::{Session, message};
 use crate::fault::Fault;
+use crate::metrics::StatementKind;
 use crate::upstream::settings::Value;
 
 impl Session {
@@ -20,7 +21,7 @@ impl Session {
         let frame_len = header.frame_len();
         let Some(mut judged) = self.judge_query(frame_len) else { return self.malformed(frame_len).await };
         if judged.is_uncertain() {
-            self.await_functions().await;
+            self.await_functions(&judged.verdict).await;
             judged = self.judge_query(frame_len).unwrap_or(judged);
         }
         let sql = query_text(&self.io, frame_len).unwrap_or_default();
@@ -38,10 +39,13 @@ impl Session {
         let text = named.clone().unwrap_or_else(|| self.text_for_rules(frame_len));
         let decision = match self.admission(&facts, &verdict, &text) {
             Ok(decision) => decision,
-            Err(fault) => return self.refuse_query(frame_len, fault),
+            Err(fault) => return self.refuse_query(frame_len, fault).await,
         };
         let wanted = self.wanted(decision.as_ref(), &text);
         let request = Request { facts: &facts, verdict: &verdict, decision: decision.as_ref(), wanted };
+        if self.hold_back_query(frame_len, &request) {
+            return Ok(Taken::Done);
+        }
         match self.perform_on(Some(&request)).await {
             Ok(true) => {}
             Ok(false) => return Ok(self.keep_admission(Ok(decision))),
@@ -49,6 +53,11 @@ impl Session {
         }
         self.limit_time();
         self.count(verdict.kind);
+        if self.is_for_primary(verdict.marks) {
+            self.io.from_client.consume(frame_len);
+            self.refuse_query_on_replica();
+            return Ok(Taken::Done);
+        }
         self.note_retry(verdict.marks.has(Marks::READ), frame_len);
         if verdict.marks.has(Marks::WRITE) {
             self.mark_written(&verdict.footprint);
@@ -66,6 +75,20 @@ impl Session {
                 Ok(Taken::Done)
             }
         }
+    }
+
+    fn hold_back_query(&mut self, frame_len: usize, request: &Request<'_>) -> bool {
+        let kind = request.verdict.kind;
+        if kind != StatementKind::Transaction || self.held.is_some() {
+            return false;
+        }
+        let sql = query_text(&self.io, frame_len).unwrap_or_default().to_vec();
+        let taken = self.hold_back(&sql, request);
+        if taken {
+            self.io.from_client.consume(frame_len);
+            self.count(kind);
+        }
+        taken
     }
 
     fn judge_query(&self, frame_len: usize) -> Option<Judged> {

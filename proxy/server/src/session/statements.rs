@@ -14,7 +14,7 @@ use lru::LruCache;
 use pointsman_policy::catalog::Catalog;
 use pointsman_sql::Facts;
 use pointsman_wire::Oids;
-use pointsman_wire::frontend::{Bind, Close, Execute, Parse, Target};
+use pointsman_wire::frontend::Parse;
 
 use super::configs::ConfigCalls;
 use super::judge::{Judged, Verdict};
@@ -111,23 +111,10 @@ impl Prepared {
         self.origin.under().epoch == epoch
     }
 
-    /// The messages that prepare it on a server connection without ending a pipeline, and how many replies of each
-    /// kind they bring.
-    pub fn prepare_in_pipeline(&self, out: &mut BytesMut) -> Replies {
-        match &self.origin {
-            Origin::Protocol { sql, types, .. } => {
-                let parameter_types = Oids::from_raw(types).unwrap_or(Oids::EMPTY);
-                Parse { name: &self.global, sql, parameter_types }.encode(out);
-                Replies::Parse
-            }
-            Origin::Sql { .. } => {
-                let sql = self.prepare_statement();
-                let helper = helper_name(&self.global);
-                Parse { name: &helper, sql: &sql, parameter_types: Oids::EMPTY }.encode(out);
-                run_helper(&helper, out);
-                Replies::ParseAndRun
-            }
-        }
+    /// The `Parse` that prepares it on a server connection.
+    pub fn parse(&self, sql: &[u8], types: &[u8], out: &mut BytesMut) {
+        let parameter_types = Oids::from_raw(types).unwrap_or(Oids::EMPTY);
+        Parse { name: &self.global, sql, parameter_types }.encode(out);
     }
 
     /// `PREPARE global (types) AS body`; of a protocol statement, its own text.
@@ -144,28 +131,6 @@ impl Prepared {
             }
         }
     }
-}
-
-/// The replies that preparing brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replies {
-    /// ParseComplete.
-    Parse,
-    /// ParseComplete, then what `run_helper` brings.
-    ParseAndRun,
-}
-
-/// The messages that run a statement of our own in the middle of a pipeline and do away with it. They bring
-/// BindComplete, CommandComplete and two CloseCompletes.
-pub fn run_helper(name: &[u8], out: &mut BytesMut) {
-    Bind { portal: name, statement: name, rest: &[0; 6] }.encode(out);
-    Execute { portal: name, max_rows: 0 }.encode(out);
-    Close { target: Target::Portal, name }.encode(out);
-    Close { target: Target::Statement, name }.encode(out);
-}
-
-fn helper_name(global: &[u8]) -> Vec<u8> {
-    [global, b"_prepare"].concat()
 }
 
 /// The name on server connections of the statement with this number.

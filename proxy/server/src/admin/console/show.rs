@@ -27,12 +27,13 @@ pub(super) enum Show {
     Lists,
     Config,
     Policies,
+    Rules,
     Reloads,
 }
 
 impl Show {
     /// Each with its word and what it tells.
-    pub const ALL: [(&'static str, Self, &'static str); 13] = [
+    pub const ALL: [(&'static str, Self, &'static str); 14] = [
         ("HELP", Self::Help, "the commands"),
         ("VERSION", Self::Version, "the version"),
         ("POOLS", Self::Pools, "clients and server connections of each database and user"),
@@ -45,6 +46,7 @@ impl Show {
         ("LISTS", Self::Lists, "how many there are of everything"),
         ("CONFIG", Self::Config, "the configuration in use"),
         ("POLICIES", Self::Policies, "the policy files in use"),
+        ("RULES", Self::Rules, "the policies' rules, and how often each has matched"),
         ("RELOADS", Self::Reloads, "how often the configuration was read again, and how it went last"),
     ];
 
@@ -63,6 +65,7 @@ impl Show {
             Self::Lists => &["list", "items"],
             Self::Config => &["key", "value", "default", "changeable"],
             Self::Policies => &["name", "file", "rules", "functions"],
+            Self::Rules => set::RULES,
             Self::Reloads => {
                 &["taken", "refused", "in_use_since", "last_outcome", "last_time", "last_cause", "last_error"]
             }
@@ -85,6 +88,7 @@ impl Show {
             Self::Lists => pools::lists(proxy, &mut table),
             Self::Config => set::config(&proxy.settings().config, &mut table),
             Self::Policies => set::policies(proxy, &mut table),
+            Self::Rules => set::rules(proxy, &mut table),
             Self::Reloads => set::reloads(proxy, &mut table),
         }
         table

@@ -1,6 +1,7 @@
 //! SHOW CONFIG, POLICIES and RELOADS: the set in use, and how it came to be.
 
 use std::fmt::Debug;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::pools::mode;
@@ -100,6 +101,37 @@ fn word(value: &impl Debug) -> String {
 pub(super) fn policies(proxy: &Proxy, table: &mut Table) {
     for policy in proxy.policies.load().set.policies() {
         table.row([some(&policy.name), some(&policy.path), some(policy.rules), some(policy.functions)]);
+    }
+}
+
+pub(super) const RULES: &[&str] = &[
+    "policy",
+    "rule",
+    "mode",
+    "actions",
+    "matched",
+    "refused",
+    "timed_out",
+    "impossible",
+    "file",
+    "line",
+];
+
+/// A row for each rule, in the order in which they are tried.
+pub(super) fn rules(proxy: &Proxy, table: &mut Table) {
+    for (rule, counts) in proxy.policies.load().rules() {
+        table.row([
+            some(&rule.policy),
+            some(&rule.name),
+            some(word(&rule.mode)),
+            some(&rule.actions),
+            some(counts.matched.load(Relaxed)),
+            some(counts.refused.load(Relaxed)),
+            some(counts.timed_out.load(Relaxed)),
+            some(counts.impossible.load(Relaxed)),
+            some(&rule.path),
+            some(rule.place.line),
+        ]);
     }
 }
 
