@@ -208,6 +208,9 @@ impl Session {
             self.retry_is_over(reply.deal);
             self.meter.ready(!self.owed.is_empty(), status == TransactionStatus::Idle);
             self.transaction_boundary(status);
+        } else if self.status == TransactionStatus::Idle {
+            // A question of our own may have told what the session holds.
+            self.meter.settle(self.pins, self.statements.len(), self.wants.client());
         }
         self.deal_whole(header.frame_len(), reply.deal);
         Ok(())
