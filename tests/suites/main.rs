@@ -17,6 +17,7 @@ mod own_queries;
 mod pausing;
 mod pins;
 mod pipelining;
+mod policies;
 mod pool;
 mod portals;
 mod prepared;

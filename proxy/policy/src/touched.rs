@@ -109,7 +109,10 @@ pub fn footprint(facts: &Facts, catalog: &Catalog) -> Footprint {
             // What a transaction will read is not known when it begins.
             (Touched::Unknown, Touched::nothing())
         } else if quiet {
-            (catalog.reads(&statement.reads).and(&catalog.called_reads(statement)), catalog.writes(&statement.writes))
+            (
+                catalog.reads(&statement.reads).and(&catalog.called_reads(statement)),
+                catalog.writes(&statement.writes),
+            )
         } else {
             (Touched::Unknown, Touched::Unknown)
         };

@@ -159,7 +159,9 @@ mod tests {
 
     use super::*;
     use crate::config::{ConfigSource, Flags};
-    use crate::metrics::{ClientSnapshot, DatabaseSnapshot, PoolSnapshot, RuleSnapshot, Reloads, ServerSnapshot};
+    use crate::metrics::{
+        ClientSnapshot, DatabaseSnapshot, PoolSnapshot, Reloads, RuleSnapshot, ServerSnapshot,
+    };
 
     /// Notes what it is asked, and drains when told that the last session has ended.
     #[derive(Default)]

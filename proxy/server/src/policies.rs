@@ -47,7 +47,10 @@ pub struct Policies {
 
 impl std::fmt::Debug for Policies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Policies").field("set", &self.set).field("counts", &self.counts).finish_non_exhaustive()
+        f.debug_struct("Policies")
+            .field("set", &self.set)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,7 +64,8 @@ impl Policies {
         let counts =
             set.rules().iter().map(|rule| known.get(&rule.to_string()).copied().cloned().unwrap_or_default());
         let counts = counts.collect();
-        let limits = set.rules().iter().map(|rule| rule.actions.rate_limit.as_ref().map(Limit::new)).collect();
+        let limits =
+            set.rules().iter().map(|rule| rule.actions.rate_limit.as_ref().map(Limit::new)).collect();
         Self { set, counts, limits }
     }
 
@@ -112,7 +116,9 @@ impl Policies {
             Some(LogLevel::Warn) => {
                 tracing::warn!(%rule, audit, user, database, application, ?client, %template, "rule matched");
             }
-            _ => tracing::info!(%rule, audit, user, database, application, ?client, %template, "rule matched"),
+            _ => {
+                tracing::info!(%rule, audit, user, database, application, ?client, %template, "rule matched")
+            }
         }
     }
 

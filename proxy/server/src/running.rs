@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use crate::admin::http::Readiness;
 use crate::config::Config;
 use crate::lifecycle::Running;
-use crate::metrics::{ClientSnapshot, DatabaseSnapshot, PoolSnapshot, PoolSource, RuleSnapshot, ServerSnapshot, Used};
+use crate::metrics::{
+    ClientSnapshot, DatabaseSnapshot, PoolSnapshot, PoolSource, RuleSnapshot, ServerSnapshot, Used,
+};
 use crate::policies::RuleCounts;
 use crate::proxy::Proxy;
 use crate::upstream::cluster::Cluster;

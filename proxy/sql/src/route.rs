@@ -27,7 +27,9 @@ mod tests {
     fn only_the_two_words_ask_for_a_route() {
         assert_eq!(explain_route(b" explain  ROUTE\nSELECT 1"), Some(b"SELECT 1".as_slice()));
         assert_eq!(explain_route(b"EXPLAIN ROUTE "), Some(b"".as_slice()));
-        for other in ["EXPLAIN SELECT 1", "EXPLAIN ROUTES x", "EXPLAINROUTE x", "SELECT 1", "", "EXPLAIN ROUTE"] {
+        for other in
+            ["EXPLAIN SELECT 1", "EXPLAIN ROUTES x", "EXPLAINROUTE x", "SELECT 1", "", "EXPLAIN ROUTE"]
+        {
             assert_eq!(explain_route(other.as_bytes()), None, "{other}");
         }
     }

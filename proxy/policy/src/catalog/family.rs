@@ -160,9 +160,9 @@ impl Catalog {
     /// What the functions called read, as policies say.
     pub(crate) fn called_reads(&self, statement: &Statement) -> Touched {
         let declared = statement.functions.iter().flat_map(|name| self.overloads(name));
-        declared.filter(|function| !function.reads.is_empty()).fold(Touched::nothing(), |all, function| {
-            all.and(&self.reads(&function.reads))
-        })
+        declared
+            .filter(|function| !function.reads.is_empty())
+            .fold(Touched::nothing(), |all, function| all.and(&self.reads(&function.reads)))
     }
 
     /// What reading these relations shows.

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use crate::identity::Identity;
 use crate::rule::{Mode, Route};
-use crate::touched::Consistency;
 use crate::set::PolicySet;
 use crate::testing::{By, decide, file, set, shown};
+use crate::touched::Consistency;
 
 fn select(spec: &str) -> (PolicySet, crate::Decision) {
     let set = set(spec);

@@ -6,10 +6,10 @@ use pointsman_sql::{Analyzer, LexRules};
 
 use super::condition::{How, Touched};
 use super::{Actions, Condition, LogLevel, Mode, Per, RateLimit, Refusal, Route, Rule};
-use crate::touched::Consistency;
 use crate::format::leaf;
 use crate::pattern::{Glob, NamePattern, Net};
 use crate::problem::Problems;
+use crate::touched::Consistency;
 use crate::verb::Verbs;
 use crate::yaml::{Node, Value};
 

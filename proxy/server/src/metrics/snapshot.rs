@@ -7,8 +7,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use super::databases::{self, DatabaseSnapshot};
-use super::rules::{self, RuleSnapshot};
 use super::family::{Family, Shape, counter, descriptors, gauge};
+use super::rules::{self, RuleSnapshot};
 use crate::upstream::config::Role;
 use crate::upstream::server::State as ServerState;
 

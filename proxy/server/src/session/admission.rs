@@ -135,7 +135,8 @@ impl Session {
                     let known = if own.is_none() { self.named(bind.statement) } else { None };
                     let Some(named) = own.map(|(_, named)| named).or(known.as_ref()) else { continue };
                     let Some(decision) = self.admit_bound(named, &bind)? else { continue };
-                    if chosen.is_none() || decides.is_some_and(|decides| Arc::ptr_eq(decides, &named.verdict)) {
+                    if chosen.is_none() || decides.is_some_and(|decides| Arc::ptr_eq(decides, &named.verdict))
+                    {
                         chosen = Some(decision);
                     }
                 }
@@ -154,7 +155,10 @@ impl Session {
             rest = &rest[header.frame_len()..];
             let sql = match header.tag {
                 b'P' => Parse::decode(&frame[5..]).ok().map(|parse| Bytes::copy_from_slice(parse.sql)),
-                b'B' => Bind::decode(&frame[5..]).ok().and_then(|bind| self.named(bind.statement)).map(|named| named.sql),
+                b'B' => Bind::decode(&frame[5..])
+                    .ok()
+                    .and_then(|bind| self.named(bind.statement))
+                    .map(|named| named.sql),
                 _ => None,
             };
             if let Some(route) = sql.and_then(|sql| hinted_route(&sql, self.wants.rules())) {

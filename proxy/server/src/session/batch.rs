@@ -50,10 +50,11 @@ impl Session {
             self.await_functions(verdict).await;
             survey = self.survey()?.unwrap_or(survey);
         }
-        let decision = match self.batch_admission(survey.len, survey.decides.as_ref().map(|(_, verdict)| verdict)) {
-            Ok(decision) => decision,
-            Err(fault) => return self.refuse_whole_batch(fault),
-        };
+        let decision =
+            match self.batch_admission(survey.len, survey.decides.as_ref().map(|(_, verdict)| verdict)) {
+                Ok(decision) => decision,
+                Err(fault) => return self.refuse_whole_batch(fault),
+            };
         let wanted = self.batch_wanted(decision.as_ref(), survey.len);
         let request = survey.decides.as_ref().map(|(facts, verdict)| Request {
             facts,

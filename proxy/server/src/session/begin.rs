@@ -85,10 +85,9 @@ fn begin_tag(sql: &[u8]) -> Option<&'static str> {
 
 /// The error of a statement that is for the primary, in a transaction on a replica.
 fn for_primary() -> Fault {
-    Fault::pointsman("25006", "cannot execute this statement in a read-only transaction on a replica")
-        .hint(
-            "Begin the transaction READ WRITE, or make this its first statement: then the primary serves it.",
-        )
+    Fault::pointsman("25006", "cannot execute this statement in a read-only transaction on a replica").hint(
+        "Begin the transaction READ WRITE, or make this its first statement: then the primary serves it.",
+    )
 }
 
 #[cfg(test)]

@@ -29,12 +29,13 @@ impl Session {
                 message::query(&mut replaced, self.explanation(asked).as_bytes());
             }
             b'P' => {
-                let Ok(Parse { name, sql, parameter_types }) = Parse::decode(&frame[5..]) else { return header };
+                let Ok(Parse { name, sql, parameter_types }) = Parse::decode(&frame[5..]) else {
+                    return header;
+                };
                 let Some(asked) = explain_route(sql) else { return header };
                 let text = self.explanation(asked);
                 let count = u16::try_from(parameter_types.len()).unwrap_or(u16::MAX).to_be_bytes();
-                let parts: [&[u8]; 6] =
-                    [name, b"\0", text.as_bytes(), b"\0", &count, parameter_types.raw()];
+                let parts: [&[u8]; 6] = [name, b"\0", text.as_bytes(), b"\0", &count, parameter_types.raw()];
                 message::frame(&mut replaced, b'P', &parts);
             }
             _ => return header,
@@ -87,7 +88,10 @@ impl Session {
         if wanted.is_none()
             && let Some(route) = self.set_route()
         {
-            rows.push(("override".to_owned(), format!("pointsman.route = {route} has no effect: no rule allows it")));
+            rows.push((
+                "override".to_owned(),
+                format!("pointsman.route = {route} has no effect: no rule allows it"),
+            ));
         }
         self.as_query(&rows)
     }

@@ -80,12 +80,13 @@ impl Session {
             return Ok(());
         };
         let index = held.server.index;
-        let reads = match request.map(|request| (request.verdict.class.access, &request.verdict.footprint.reads)) {
-            // It ends the transaction, or steers it: it reads nothing.
-            Some((Access::Session, _)) => return Ok(()),
-            Some((_, reads)) => reads,
-            None => &Touched::Unknown,
-        };
+        let reads =
+            match request.map(|request| (request.verdict.class.access, &request.verdict.footprint.reads)) {
+                // It ends the transaction, or steers it: it reads nothing.
+                Some((Access::Session, _)) => return Ok(()),
+                Some((_, reads)) => reads,
+                None => &Touched::Unknown,
+            };
         if !self.owed.is_empty() {
             return Ok(());
         }

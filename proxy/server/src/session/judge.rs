@@ -6,7 +6,8 @@ use std::sync::Arc;
 use pointsman_policy::catalog::{Catalog, Obstacle};
 use pointsman_policy::{Access, Class, Footprint, PolicySet, Reason, RuleBits, classify, footprint};
 use pointsman_sql::{
-    Analyzer, Facts, Isolation, Kind, LexRules, Literal, NotReadOnly, SessionState, Statement, TransactionModes,
+    Analyzer, Facts, Isolation, Kind, LexRules, Literal, NotReadOnly, SessionState, Statement,
+    TransactionModes,
 };
 
 use super::configs::ConfigCalls;

@@ -224,6 +224,9 @@ impl Session {
             if self.owed.is_empty() {
                 self.flow.overrun.disarm();
             }
+        } else if self.status == TransactionStatus::Idle {
+            // A question of our own may have told what the session holds.
+            self.meter.settle(self.pins, self.statements.len(), self.wants.client());
         }
         self.deal_whole(header.frame_len(), reply.deal);
         Ok(())

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use pointsman_policy::{Decision, Identity, PolicySet, Refusal, Route, RuleBits, StatementView, hinted_route};
+use pointsman_policy::{
+    Decision, Identity, PolicySet, Refusal, Route, RuleBits, StatementView, hinted_route,
+};
 use pointsman_sql::{Facts, Kind, SetValue, Setting};
 
 use super::Session;
@@ -132,7 +134,9 @@ impl Session {
             self.flow.overrun.forget();
             return Err(Fault::ruled(&refusal));
         }
-        if let Some((index, limit)) = decision.timeout.and_then(|limit| Some((timed_by(policies, &decision)?, limit))) {
+        if let Some((index, limit)) =
+            decision.timeout.and_then(|limit| Some((timed_by(policies, &decision)?, limit)))
+        {
             self.flow.overrun.allow(limit, index);
         }
         Ok(Some(decision))

@@ -104,18 +104,8 @@ pub(super) fn policies(proxy: &Proxy, table: &mut Table) {
     }
 }
 
-pub(super) const RULES: &[&str] = &[
-    "policy",
-    "rule",
-    "mode",
-    "actions",
-    "matched",
-    "refused",
-    "timed_out",
-    "impossible",
-    "file",
-    "line",
-];
+pub(super) const RULES: &[&str] =
+    &["policy", "rule", "mode", "actions", "matched", "refused", "timed_out", "impossible", "file", "line"];
 
 /// A row for each rule, in the order in which they are tried.
 pub(super) fn rules(proxy: &Proxy, table: &mut Table) {
