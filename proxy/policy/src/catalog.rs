@@ -60,6 +60,8 @@ struct Known {
     obstacle: Option<Obstacle>,
     /// Reading or writing it may leave state in the session.
     suspect: bool,
+    /// Writing it may, through a trigger.
+    triggers_suspect: bool,
 }
 
 /// Why something cannot be read on a replica.
@@ -166,6 +168,12 @@ impl Catalog {
     /// Whether reading or writing this relation may leave state in the session, through a view or a trigger.
     #[must_use]
     pub fn relation_suspect(&self, name: &Relation) -> bool {
+        self.named(name).any(|known| known.suspect || known.triggers_suspect)
+    }
+
+    /// Whether reading this relation may leave state in the session, through a view: triggers run at writes only.
+    #[must_use]
+    pub fn read_suspect(&self, name: &Relation) -> bool {
         self.named(name).any(|known| known.suspect)
     }
 
