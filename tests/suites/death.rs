@@ -178,17 +178,24 @@ async fn an_unanswered_read_is_served_elsewhere() {
     let proxy = stage.proxy("").await;
     let mut wire = proxy.wire().await;
     reads_reach_replica(&stage, &mut wire).await;
-    let marker = unique("in_flight");
-    let slow = format!("SELECT count(*) FROM generate_series(1, 4000000) a /* {marker} */");
-    wire.send(&msg::query(&slow)).await;
-    eventually("the replica runs it", SOON, || async { stage.served_by(&marker) == "replica0" }).await;
-    let query =
-        format!("SELECT pid FROM pg_stat_activity WHERE query LIKE '%{marker}%' AND pid <> pg_backend_pid()");
-    let pid = stage.replica().value(&query).await;
-    stage.replica().kill_backend(pid.parse().expect("a pid"));
-    let frames = wire.until(b'Z').await;
-    let row = frames.iter().find(|frame| frame.tag == b'D').unwrap_or_else(|| panic!("{}", pretty(&frames)));
-    assert_eq!(row.values()[0].as_deref(), Some("4000000"));
+    // By itself, and with a parameter that is longer than most.
+    for parameter in ["", &"x".repeat(200_000)] {
+        reads_reach_replica(&stage, &mut wire).await;
+        let marker = unique("in_flight");
+        let slow =
+            format!("SELECT length($1::text) + count(*) FROM generate_series(1, 4000000) a /* {marker} */");
+        wire.send(&[msg::statement(&slow, &[Some(parameter)]), msg::sync()].concat()).await;
+        eventually("the replica runs it", SOON, || async { stage.served_by(&marker) == "replica0" }).await;
+        let query = format!(
+            "SELECT pid FROM pg_stat_activity WHERE query LIKE '%{marker}%' AND pid <> pg_backend_pid()"
+        );
+        let pid = stage.replica().value(&query).await;
+        stage.replica().kill_backend(pid.parse().expect("a pid"));
+        let frames = wire.until(b'Z').await;
+        let row = frames.iter().find(|frame| frame.tag == b'D');
+        let row = row.unwrap_or_else(|| panic!("{}", pretty(&frames)));
+        assert_eq!(row.values()[0], Some((4_000_000 + parameter.len()).to_string()));
+    }
 }
 
 /// A replica that is down when the proxy starts is used once it is up.

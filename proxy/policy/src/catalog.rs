@@ -95,6 +95,8 @@ struct Known {
     reads: Touched,
     /// Families whose contents writing it changes.
     writes: Touched,
+    /// Writing it may, through a trigger.
+    triggers_suspect: bool,
 }
 
 /// Why something cannot be read on a replica.
@@ -204,6 +206,12 @@ impl Catalog {
     /// Whether reading or writing this relation may leave state in the session, through a view or a trigger.
     #[must_use]
     pub fn relation_suspect(&self, name: &Relation) -> bool {
+        self.named(name).any(|known| known.suspect || known.triggers_suspect)
+    }
+
+    /// Whether reading this relation may leave state in the session, through a view: triggers run at writes only.
+    #[must_use]
+    pub fn read_suspect(&self, name: &Relation) -> bool {
         self.named(name).any(|known| known.suspect)
     }
 

@@ -141,6 +141,7 @@ impl Catalog {
                 suspect: false,
                 reads,
                 writes,
+                triggers_suspect: false,
             });
         }
         definitions
@@ -192,7 +193,7 @@ impl Catalog {
             if self.function_suspect(&name) {
                 let all = self.relations.get_mut(&row.relation).into_iter().flatten();
                 for known in all.filter(|known| known.schema == row.schema) {
-                    known.suspect = true;
+                    known.triggers_suspect = true;
                 }
             }
         }
@@ -221,7 +222,8 @@ impl Catalog {
     #[must_use]
     pub fn suspect(&self, statement: &Statement) -> bool {
         statement.functions.iter().any(|name| self.function_suspect(name))
-            || statement.reads.iter().chain(&statement.writes).any(|name| self.relation_suspect(name))
+            || statement.reads.iter().any(|name| self.read_suspect(name))
+            || statement.writes.iter().any(|name| self.relation_suspect(name))
             || statement
                 .opaque
                 .as_deref()
