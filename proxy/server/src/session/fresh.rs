@@ -24,12 +24,11 @@ impl Session {
         })
     }
 
-    /// The replica that serves a request; `None` is the primary.
-    pub(super) async fn reader(&self, facts: &Facts, verdict: &Verdict) -> Option<usize> {
+    /// The replica that serves a request by these terms; `None` is the primary.
+    pub(super) async fn reader(&self, facts: &Facts, verdict: &Verdict, terms: &ReadTerms) -> Option<usize> {
         let cluster = &self.shared.cluster;
-        let terms = cluster.read_terms();
         let database = &self.shared.account.database;
-        let need = self.need(verdict, &terms);
+        let need = self.need(verdict, terms);
         let mut reader = need.and_then(|need| cluster.pick_reader(database, &need));
         let mut plan = self.plan(facts, verdict, reader.is_some());
         if let Some(need) = need
@@ -45,7 +44,11 @@ impl Session {
     }
 
     /// In a transaction on a replica, each statement waits until the replica holds what the statement must see.
-    pub(super) async fn await_coverage(&self, request: Option<&Verdict>) -> Result<(), Fault> {
+    pub(super) async fn await_coverage(
+        &self,
+        request: Option<&Verdict>,
+        terms: &ReadTerms,
+    ) -> Result<(), Fault> {
         let Some(held) = self.held.as_ref().filter(|held| held.role == Role::Replica) else {
             return Ok(());
         };
@@ -60,7 +63,7 @@ impl Session {
         }
         let cluster = &self.shared.cluster;
         let database = &self.shared.account.database;
-        let need = Need::new(&cluster.read_terms(), database, reads, self.token);
+        let need = Need::new(terms, database, reads, self.token);
         let limit = cluster.config().health_timeout;
         if database.freshness.is_covered_by(held.server.index, need.number)
             || cluster.await_covered(database, &need, held.server.index, limit).await

@@ -92,6 +92,7 @@ impl Session {
     /// Has a connection that may serve the request (`None`: only the primary may). `Ok(false)` means: not before the
     /// replies owed have come.
     pub(super) async fn perform_on(&mut self, request: Option<(&Facts, &Verdict)>) -> Result<bool, Fault> {
+        let terms = self.shared.cluster.read_terms();
         if self.held.is_some() {
             let reads = request.is_some_and(|(_, verdict)| verdict.class.access == Access::Read);
             // What was sent without `Sync` is answered only with what follows it: that cannot go elsewhere.
@@ -100,7 +101,7 @@ impl Session {
                 self.flow.stalled = true;
                 return Ok(false);
             }
-            if let Err(fault) = self.await_coverage(request.map(|(_, verdict)| verdict)).await {
+            if let Err(fault) = self.await_coverage(request.map(|(_, verdict)| verdict), &terms).await {
                 // The transaction is over: what follows must not run in it.
                 self.drop_held();
                 self.wants.rollback();
@@ -109,7 +110,7 @@ impl Session {
             }
         } else {
             let reader = match request {
-                Some((facts, verdict)) => self.reader(facts, verdict).await,
+                Some((facts, verdict)) => self.reader(facts, verdict, &terms).await,
                 None => None,
             };
             self.hold(reader).await?;

@@ -150,10 +150,13 @@ impl Watched {
     }
 
     /// Notes the state that follows, and tells of a change.
-    fn enter(&self, cluster: &Cluster, next: State) {
+    fn enter(&mut self, cluster: &Cluster, next: State) {
         let before = self.server.set_state(next);
         if before == next {
             return;
+        }
+        if before == State::Down && self.condition.take_lost() {
+            self.server.start_slowly();
         }
         let server = &self.server.config.address;
         match (before, next) {
