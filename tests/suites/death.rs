@@ -123,7 +123,7 @@ async fn a_result_cut_short_is_an_error() {
 #[tokio::test]
 async fn a_stopped_primary_comes_back() {
     let stage = Stage::new().start().await;
-    let pool = "pool: {size: 3, checkout_timeout: 1s, connect_timeout: 1s, login_retry_max: 300ms}\n";
+    let pool = "pool: {size: 3, checkout_timeout: 1s, connect_timeout: 1s, login_retry_max: 300ms}\nfailover_wait: 2s\n";
     let proxy = stage.proxy(pool).await;
     let mut wire = proxy.wire().await;
     wire.run("SELECT 1").await;

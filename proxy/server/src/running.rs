@@ -108,7 +108,8 @@ impl PoolSource for Proxy {
         let limits = &self.settings().config.limits;
         let connected = self.counts.connected.load(Relaxed);
         let unauthenticated = self.counts.unauthenticated.load(Relaxed);
-        let busy: usize = self.pools().iter().map(|pool| pool.in_use + pool.waiting).sum();
+        let pools: usize = self.pools().iter().map(|pool| pool.in_use + pool.waiting).sum();
+        let busy = pools + self.clusters.all().iter().map(|cluster| cluster.waiting()).sum::<usize>();
         ClientSnapshot {
             connected,
             unauthenticated,

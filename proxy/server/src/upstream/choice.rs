@@ -99,7 +99,8 @@ impl Cluster {
         let (mut good, mut starting, mut slow) = (Few::NONE, Few::NONE, Few::NONE);
         for server in servers.iter() {
             let fits = need.allows(server) && database.freshness.is_covered_by(server.index, need.number);
-            if !fits && !(need.any && Some(server.index) == self.primary()) {
+            let may = fits || (need.any && Some(server.index) == self.primary());
+            if !may {
                 continue;
             }
             let share = server.share(slow_start);

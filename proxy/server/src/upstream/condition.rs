@@ -21,6 +21,8 @@ pub struct Condition {
     failed: u32,
     slow: u32,
     good: u32,
+    /// It was down because it did not answer, and is not up yet.
+    lost: bool,
 }
 
 impl Condition {
@@ -35,6 +37,8 @@ impl Condition {
             self.good = self.good.saturating_add(1);
         }
         match now {
+            // A session lost it and it answers all the same: only that connection was lost.
+            State::Down if !self.lost && self.slow == 0 => State::Up,
             // A server that is asked for the first time is believed at once.
             State::Unknown if self.good > 0 => State::Up,
             State::Unknown => State::Slow,
@@ -45,6 +49,11 @@ impl Condition {
         }
     }
 
+    /// Whether it comes back from not answering; forgotten by this look.
+    pub fn take_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
+    }
+
     /// No answer came. Returns the state that follows `now`.
     pub fn failed(&mut self, now: State, patience: &Patience) -> State {
         (self.good, self.slow) = (0, 0);
@@ -52,8 +61,11 @@ impl Condition {
         match now {
             // A server that was never reached keeps the role that the configuration expects of it.
             State::Unknown => State::Unknown,
-            other if self.failed < patience.failures => other,
-            _ => State::Down,
+            other if self.failed < patience.failures && other != State::Down => other,
+            _ => {
+                self.lost = true;
+                State::Down
+            }
         }
     }
 }
@@ -97,6 +109,16 @@ mod tests {
         assert_eq!(condition.answered(State::Down, FAST, &PATIENCE), State::Down);
         assert_eq!(condition.answered(State::Down, FAST, &PATIENCE), State::Down);
         assert_eq!(condition.answered(State::Down, FAST, &PATIENCE), State::Up);
+    }
+
+    #[test]
+    fn one_lost_connection_is_no_lost_server() {
+        let mut condition = Condition::default();
+        assert_eq!(condition.answered(State::Down, FAST, &PATIENCE), State::Up);
+        assert!(!condition.take_lost());
+        assert_eq!(condition.failed(State::Down, &PATIENCE), State::Down);
+        assert_eq!(condition.answered(State::Down, FAST, &PATIENCE), State::Down);
+        assert!(condition.take_lost());
     }
 
     #[test]

@@ -84,9 +84,8 @@ impl Watched {
             return None;
         }
         self.resolve().await;
-        let asked = Instant::now();
         match self.ask(cluster).await {
-            Ok(answer) => self.answered(cluster, &answer, asked),
+            Ok(answer) => self.answered(cluster, &answer),
             Err(fault) => {
                 self.own = None;
                 self.failed(cluster, &fault);
@@ -104,12 +103,16 @@ impl Watched {
                     .await?
             }
         };
+        // Without the time that a new connection takes.
+        let asked = Instant::now();
         let row = own::ask(config.health_timeout, own.query_one(QUESTION, &[])).await?;
         let unreadable = |error: tokio_postgres::Error| {
             Fault::upstream("08006", "unreadable health answer").because(own::why(&error))
         };
         let position: Option<String> = row.try_get(2).map_err(unreadable)?;
         let answer = Answer {
+            asked,
+            round_trip: asked.elapsed(),
             in_recovery: row.try_get(0).map_err(unreadable)?,
             wal_file: row.try_get(1).map_err(unreadable)?,
             position: position.as_deref().and_then(parse_lsn).unwrap_or(0),
@@ -118,10 +121,9 @@ impl Watched {
         Ok(answer)
     }
 
-    fn answered(&mut self, cluster: &Cluster, answer: &Answer, asked: Instant) -> Option<Claim> {
+    fn answered(&mut self, cluster: &Cluster, answer: &Answer) -> Option<Claim> {
         let server = &self.server;
-        let round_trip = asked.elapsed();
-        server.set_round_trip(round_trip);
+        server.set_round_trip(answer.round_trip);
         if self.logged.take().is_some() {
             tracing::info!(server = %server.config.address, "server answers again");
             cluster.lift_pauses(server.index);
@@ -131,7 +133,7 @@ impl Watched {
         let before = server.set_said(role);
         // Only a claim to be the primary is fenced.
         let now = if answer.in_recovery && now == State::Fenced { State::Up } else { now };
-        let next = self.condition.answered(now, round_trip, &cluster.config().patience);
+        let next = self.condition.answered(now, answer.round_trip, &cluster.config().patience);
         self.enter(cluster, next);
         if answer.in_recovery {
             if before != Some(Role::Replica) {
@@ -142,7 +144,7 @@ impl Watched {
         }
         self.server.set_position(answer.position);
         if cluster.primary() == Some(self.server.index) {
-            cluster.primary_at(asked, answer.position);
+            cluster.primary_at(answer.asked, answer.position);
         }
         let timeline = answer.wal_file.as_deref().and_then(timeline_of).unwrap_or(0);
         self.server.set_timeline(timeline);
@@ -150,10 +152,13 @@ impl Watched {
     }
 
     /// Notes the state that follows, and tells of a change.
-    fn enter(&self, cluster: &Cluster, next: State) {
+    fn enter(&mut self, cluster: &Cluster, next: State) {
         let before = self.server.set_state(next);
         if before == next {
             return;
+        }
+        if before == State::Down && self.condition.take_lost() {
+            self.server.start_slowly();
         }
         let server = &self.server.config.address;
         match (before, next) {
@@ -202,6 +207,8 @@ impl Watched {
 }
 
 struct Answer {
+    asked: Instant,
+    round_trip: Duration,
     in_recovery: bool,
     wal_file: Option<String>,
     position: u64,

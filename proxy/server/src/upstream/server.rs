@@ -104,9 +104,6 @@ impl Server {
     /// Notes how it does; returns how it did before.
     pub fn set_state(&self, state: State) -> State {
         let before = self.state();
-        if before == State::Down && matches!(state, State::Up | State::Slow) {
-            self.back_since.set(self.made, Some(Instant::now()));
-        }
         self.state.store(state as u8, Ordering::Release);
         before
     }
@@ -201,6 +198,11 @@ impl Server {
     /// How long it has not replayed what the primary had.
     pub fn lag(&self) -> Duration {
         self.behind_since.get(self.made).map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// It has come back: its share of reads grows from now on.
+    pub fn start_slowly(&self) {
+        self.back_since.set(self.made, Some(Instant::now()));
     }
 
     /// The part of its share of reads that it gets while it starts slowly, from 0 to 1.

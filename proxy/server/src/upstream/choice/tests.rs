@@ -82,8 +82,7 @@ fn one_that_has_come_back_starts_slowly_unless_it_is_the_only_one() {
     let (cluster, account) = cluster();
     let database = &account.database;
     let servers = cluster.servers();
-    servers[1].set_state(State::Down);
-    servers[1].set_state(State::Up);
+    servers[1].start_slowly();
     let [_, one, two, three] = picks(&cluster, database, need(database));
     assert!(one < 50 && two > 300 && three > 300, "{one} {two} {three}");
     servers[2].set_state(State::Down);
