@@ -153,3 +153,23 @@ async fn half_a_request_does_not_hold_up_a_drain() {
         Some("57P01")
     );
 }
+
+/// A connection on which half a message of its client is on the way serves nobody else.
+#[tokio::test]
+async fn half_a_message_meets_no_other_client() {
+    let proxy = shared().await.proxy("pool: {size: 2}\n").await;
+    let mut half = proxy.wire().await;
+    let data = msg::copy_data(&[b'x'; 200]);
+    half.send(&[msg::query("SELECT no_such_column"), msg::copy_done(), data[..20].to_vec()].concat()).await;
+    assert_eq!(tags(&half.until(b'Z').await), "EZ");
+    let mut other = proxy.wire().await;
+    for number in 0..5 {
+        assert_eq!(
+            other.value(&format!("SELECT {number} FROM (SELECT random()) r")).await,
+            number.to_string()
+        );
+    }
+    half.send(&data[20..]).await;
+    assert_eq!(half.value("SELECT 7").await, "7");
+    assert_eq!(other.value("SELECT 8 FROM (SELECT random()) r").await, "8");
+}

@@ -14,7 +14,7 @@ use super::notes::{Note, StateNote};
 use super::pins::Pins;
 use super::request::Taken;
 use super::simple::state_note;
-use super::statements::{Origin, Prepared, Statements};
+use super::statements::{Origin, Prepared};
 
 impl Session {
     /// The statement that a text executes, if that is all it does.
@@ -121,11 +121,24 @@ impl Session {
     fn deallocate(&mut self, sql: &[u8], name: Option<&str>) {
         match name {
             None => {
-                self.statements = Statements::default();
+                let before = std::mem::take(&mut self.statements);
+                self.undo_if_skipped(Note::Cleared(before));
                 self.answer("DEALLOCATE ALL");
             }
-            Some(name) if self.statements.remove(name.as_bytes()).is_some() => self.answer("DEALLOCATE"),
-            Some(_) => self.send_text(sql, None),
+            Some(name) => match self.statements.remove(name.as_bytes()) {
+                Some(prepared) => {
+                    self.undo_if_skipped(Note::Closed(name.as_bytes().into(), prepared));
+                    self.answer("DEALLOCATE");
+                }
+                None => self.send_text(sql, None),
+            },
+        }
+    }
+
+    /// Notes what undoes a change of names that an error in the pipeline before it may make the server skip.
+    fn undo_if_skipped(&mut self, note: Note) {
+        if self.flow.unsynced {
+            self.owed.push(Ask::Local(Bytes::new()), Deal::Forward, Some(note));
         }
     }
 
