@@ -154,7 +154,8 @@ impl Script {
     pub(crate) fn new(number: u64) -> Self {
         let mut random = StdRng::seed_from_u64(number);
         let length = random.random_range(3..14);
-        let steps = (0..length).map(|_| Writer::new(&mut random, number).step()).collect();
+        let mut extra = StdRng::seed_from_u64(!number);
+        let steps = (0..length).map(|_| Writer::new(&mut random, &mut extra, number).step()).collect();
         Self { number, steps }
     }
 }
@@ -162,6 +163,8 @@ impl Script {
 /// Writes one step.
 struct Writer<'a> {
     random: &'a mut StdRng,
+    /// For what is ignored: the rest of the script is the same without it.
+    extra: &'a mut StdRng,
     number: u64,
     pieces: Vec<Vec<u8>>,
     ready: usize,
@@ -169,8 +172,8 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(random: &'a mut StdRng, number: u64) -> Self {
-        Self { random, number, pieces: vec![Vec::new()], ready: 0, shown: String::new() }
+    fn new(random: &'a mut StdRng, extra: &'a mut StdRng, number: u64) -> Self {
+        Self { random, extra, number, pieces: vec![Vec::new()], ready: 0, shown: String::new() }
     }
 
     fn put(&mut self, shown: &str, bytes: &[u8]) {
@@ -268,8 +271,10 @@ impl<'a> Writer<'a> {
                 self.pieces.push(Vec::new());
             }
         }
-        if self.random.random_bool(0.15) {
+        if self.extra.random_bool(0.15) {
+            std::mem::swap(self.random, self.extra);
             self.ignored();
+            std::mem::swap(self.random, self.extra);
         }
         self.put("Sync", &msg::sync());
         self.ready += 1;

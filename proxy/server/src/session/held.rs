@@ -173,10 +173,10 @@ impl Session {
         }
     }
 
-    /// Before a request: closes what is due, and sends the settings that the connection lacks. Only where the server
-    /// is between requests, or in a transaction that has not failed.
+    /// Before a request, where the server is between requests: closes what is due, which a failed transaction takes too, and
+    /// sends the settings that the connection lacks, which it does not.
     pub(super) fn catch_up(&mut self) {
-        if self.status == TransactionStatus::Failed || self.flow.unsynced || self.owed.is_skipping() {
+        if self.flow.unsynced || self.owed.is_skipping() {
             return;
         }
         let Some(held) = &mut self.held else { return };
@@ -185,7 +185,7 @@ impl Session {
             message::close_statement(&mut self.io.to_server, &name);
             self.owed.push(Ask::Close, Deal::Swallow, None);
         }
-        if self.wants.agree() {
+        if self.status == TransactionStatus::Failed || self.wants.agree() {
             return;
         }
         let sql = difference(self.wants.server(), self.wants.client());

@@ -77,13 +77,13 @@ impl Session {
     }
 
     fn send_prepare(&mut self, sql: &[u8], judged: &Judged, name: &[u8]) {
+        if self.statements.get(name).is_some() {
+            return self.send_duplicate(sql, name);
+        }
         let Some(parts) = prepare_parts(sql, self.wants.rules()) else {
             self.pins.add(Pins::UNKNOWN);
             return self.send_text(sql, None);
         };
-        if self.statements.get(name).is_some() {
-            return self.send_duplicate(sql, name);
-        }
         if self.pins.has(Pins::UNKNOWN) {
             // The connection is the session's own, and so are the names on it.
             return self.send_text(sql, None);
