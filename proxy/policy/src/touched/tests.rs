@@ -4,7 +4,7 @@ use pointsman_sql::{Analyzer, LexRules};
 
 use super::*;
 use crate::catalog::tests::{relation, rows};
-use crate::policy::Overrides;
+use crate::overrides::Overrides;
 
 fn of(text: &str) -> Footprint {
     let mut rows = rows();

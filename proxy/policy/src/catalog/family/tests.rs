@@ -3,7 +3,7 @@
 use super::super::tests::{function, relation, rows, table};
 use super::super::{FamilyRow, OperatorRow, TypeRow, Volatility};
 use super::*;
-use crate::policy::Overrides;
+use crate::overrides::Overrides;
 
 fn built(change: impl FnOnce(&mut Rows)) -> Catalog {
     let mut rows = rows();
