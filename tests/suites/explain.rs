@@ -36,7 +36,7 @@ async fn reasons_come_from_the_primarys_catalog() {
         "{told}"
     );
     let (_, told) = explain(&["--config", config, &format!("TABLE {name}_view")]);
-    assert!(told.contains(&format!("uses public.{name}_view: calls {name}(): volatile")), "{told}");
+    assert!(told.contains(&format!("uses public.{name}_view: calls public.{name}(): volatile")), "{told}");
     stage.primary.sql(&format!("CREATE OR REPLACE FUNCTION {name}() {body} STABLE")).await;
     let (_, told) = explain(&["--config", config, &call]);
     assert!(told.contains("class       read") && told.contains("target      replica"), "{told}");

@@ -37,7 +37,7 @@ pub struct Cli {
 enum Command {
     /// Serve clients, configured by a file or by flags.
     Serve(Box<Serve>),
-    /// Say what is wrong with configuration and policy files, without starting; run the policies' tests.
+    /// Say what is wrong with configuration and policy files, and run the policies' tests.
     Check(Check),
     /// Say where a statement goes, and why.
     Explain(Box<explain::Explain>),

@@ -79,6 +79,6 @@ mod tests {
         );
         assert_eq!(of("SELECT '/*a*/', \"--b\", $$/*c*/$$ /*d*/"), ["d"]);
         assert_eq!(of("SELECT 1 /*a*/ 'open /*b*/"), ["a"]);
-        assert_eq!(of("SELECT 1 /*a*/ /* open"), ["a"]);
+        assert!(of("SELECT 1 /*a*/ /* open").is_empty());
     }
 }
