@@ -15,6 +15,14 @@ use super::{Session, message};
 use crate::transport::buffer::Buffer;
 
 impl Session {
+    /// The same as [`Self::explain_in_place`] for a `Query`, with a catalog that is known: the query itself would wait for it.
+    pub(super) async fn explain_query(&mut self, header: Header) -> Header {
+        if self.asks_for_route(header).is_some() && self.shared.account.database.is_catalog_awaited() {
+            self.await_catalog().await;
+        }
+        self.explain_in_place(header)
+    }
+
     /// Replaces the `Query` or `Parse` at the front of the inbox by a query for its explanation, if it asks for one. Returns
     /// the header of what is there then.
     pub(super) fn explain_in_place(&mut self, header: Header) -> Header {

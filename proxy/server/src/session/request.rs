@@ -78,7 +78,7 @@ impl Session {
             return Ok(Taken::NotNow);
         }
         self.refuse_fenced()?;
-        let header = if header.tag == b'Q' { self.explain_in_place(header) } else { header };
+        let header = if header.tag == b'Q' { self.explain_query(header).await } else { header };
         match header.tag {
             b'X' => Ok(Taken::Goodbye),
             b'c' | b'f' => Ok(self.copy_end(header)),
