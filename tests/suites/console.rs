@@ -68,7 +68,7 @@ async fn psql_sees_pgbouncers_columns() {
         ("STATS_AVERAGES", "database|avg_server_assignment_count|avg_xact_count"),
         (
             "SERVERS",
-            "cluster|address|role|state|timeline|lag_bytes|round_trip_us|connections|idle|outstanding",
+            "cluster|address|role|state|timeline|lag_bytes|lag_seconds|round_trip_us|connections|idle|outstanding",
         ),
         ("POLICIES", "name|file|functions"),
         ("RELOADS", "taken|refused|in_use_since|last_outcome|last_time|last_cause|last_error"),

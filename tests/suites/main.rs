@@ -1,6 +1,7 @@
 //! One file per promise, against real servers.
 mod bad_input;
 mod cancel;
+mod classified;
 mod command;
 mod common;
 mod consistency;

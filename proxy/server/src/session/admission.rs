@@ -51,8 +51,11 @@ impl Session {
         Taken::NotNow
     }
 
-    /// A simple query that a rule refuses.
+    /// A simple query that we refuse: a rule does, or what it needs is not to be had.
     pub(super) async fn refuse_query(&mut self, frame_len: usize, fault: Fault) -> Result<Taken, Fault> {
+        if self.flow.ends() {
+            return Err(fault);
+        }
         // A transaction that no server knows of yet fails on one like any other.
         if self.flow.begun.is_some() && !self.perform_on(None).await? {
             return Ok(self.keep_admission(Err(fault)));
@@ -94,7 +97,7 @@ impl Session {
     }
 
     /// Whether an error has to come from the server: a transaction fails with it, or a pipeline.
-    fn fails_with_server(&self) -> bool {
+    pub(super) fn fails_with_server(&self) -> bool {
         self.held.is_some() && (self.status != TransactionStatus::Idle || self.flow.unsynced)
     }
 

@@ -67,6 +67,8 @@ impl Session {
             Ok(false) => return Ok(self.keep_admission(Ok(decision))),
             // A transaction that the client has begun cannot be failed without a server.
             Err(fault) if self.flow.begun.is_some() => return Err(fault),
+            // The server skips what follows.
+            Err(fault) if self.fails_with_server() => self.send_refused_message(fault),
             Err(fault) => return self.refuse_batch(fault),
         }
         self.limit_time();

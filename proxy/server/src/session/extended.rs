@@ -61,6 +61,7 @@ impl Session {
             match self.perform_on(None).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(Taken::NotNow),
+                Err(fault) if self.fails_with_server() => self.send_refused_message(fault),
                 Err(fault) => return self.refuse_batch(fault),
             }
         }

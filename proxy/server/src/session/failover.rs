@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Session, held::Unheld};
-use crate::fault::Fault;
+use crate::fault::{Fault, Side};
 use crate::upstream::config::Role;
 use crate::upstream::server::Server;
 
@@ -51,7 +51,7 @@ const UNREACHABLE: [&str; 6] = ["08001", "08006", "57P01", "57P02", "57P03", "25
 
 /// Whether a connection was not to be had because there may be a failover.
 pub(super) fn is_unreachable(fault: &Fault) -> bool {
-    UNREACHABLE.contains(&&*fault.sqlstate)
+    fault.side == Side::Upstream && UNREACHABLE.contains(&&*fault.sqlstate)
 }
 
 /// Nobody is the primary.

@@ -7,6 +7,7 @@ use pointsman_policy::{Access, Decision, Footprint, Plan, Route, Touched, plan};
 use pointsman_wire::backend::TransactionStatus;
 
 use super::Session;
+use super::held::Held;
 use super::judge::Verdict;
 use super::pins::Pins;
 use super::request::Request;
@@ -110,19 +111,23 @@ impl Session {
     pub(super) fn mark_written(&mut self, footprint: &Footprint) {
         // A temporary relation hides one of the same name, and may have triggers of its own.
         let hidden = self.flow.probe_due || self.pins.has(Pins::TEMPORARY) || self.pins.has(Pins::UNKNOWN);
-        let Some(held) = &mut self.held else { return };
         if hidden {
-            held.writes = Writes::All;
-        } else {
+            self.mark_unknown();
+        } else if let Some(held) = self.on_primary() {
             held.writes.add(footprint);
         }
     }
 
     /// Something was sent of which it is not known what it writes.
     pub(super) fn mark_unknown(&mut self) {
-        if let Some(held) = &mut self.held {
+        if let Some(held) = self.on_primary() {
             held.writes = Writes::All;
         }
+    }
+
+    /// The connection held, if it is one that writes can be made on.
+    fn on_primary(&mut self) -> Option<&mut Held> {
+        self.held.as_mut().filter(|held| held.role == Role::Primary)
     }
 
     /// Anything that was written is visible before the client hears of it: replicas must follow first.

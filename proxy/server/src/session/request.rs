@@ -130,13 +130,7 @@ impl Session {
                 return Ok(false);
             }
             self.await_cancelled().await;
-            if let Err(fault) = self.await_coverage(request).await {
-                // The transaction is over: what follows must not run in it.
-                self.drop_held();
-                self.wants.rollback();
-                self.flow.portals.clear();
-                return Err(fault);
-            }
+            self.await_coverage(request).await?;
         } else {
             let reader = match request {
                 Some(request) => self.reader(request).await?,
@@ -210,7 +204,7 @@ impl Session {
         match self.perform_on(None).await {
             Ok(true) => {}
             Ok(false) => return Ok(Taken::NotNow),
-            Err(fault) => return self.refuse(header.frame_len(), fault),
+            Err(fault) => return self.refuse_query(header.frame_len(), fault).await,
         }
         self.send_frame(header.frame_len());
         self.owed.push(Ask::FunctionCall, Deal::Forward, None);

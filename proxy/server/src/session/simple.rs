@@ -49,7 +49,7 @@ impl Session {
         match self.perform_on(Some(&request)).await {
             Ok(true) => {}
             Ok(false) => return Ok(self.keep_admission(Ok(decision))),
-            Err(fault) => return self.refuse(frame_len, fault),
+            Err(fault) => return self.refuse_query(frame_len, fault).await,
         }
         self.limit_time();
         self.count(verdict.kind);
@@ -109,7 +109,7 @@ impl Session {
         match self.perform_on(None).await {
             Ok(true) => {}
             Ok(false) => return Ok(Taken::NotNow),
-            Err(fault) => return self.refuse(frame_len, fault),
+            Err(fault) => return self.refuse_query(frame_len, fault).await,
         }
         self.send_frame(frame_len);
         self.owe_query(None);

@@ -78,7 +78,7 @@ impl Watched {
     }
 
     /// One question; returns the server's claim to be the primary, if it makes one.
-    async fn round(&mut self, cluster: &Cluster) -> Option<Claim> {
+    async fn round(&mut self, cluster: &Arc<Cluster>) -> Option<Claim> {
         if self.server.is_removed() {
             self.own = None;
             return None;
@@ -94,13 +94,14 @@ impl Watched {
         }
     }
 
-    async fn ask(&mut self, cluster: &Cluster) -> Result<Answer, Fault> {
+    async fn ask(&mut self, cluster: &Arc<Cluster>) -> Result<Answer, Fault> {
         let config = cluster.config();
         let own = match self.own.take() {
             Some(own) if !own.is_closed() => own,
             _ => {
-                own::connect(&config, &self.server, &config.maintenance_database, config.health_timeout)
-                    .await?
+                let database = &config.maintenance_database;
+                let own = own::connect(&config, &self.server, database, config.health_timeout).await?;
+                self.listen_for_end(own, cluster)
             }
         };
         // Without the time that a new connection takes.
@@ -119,6 +120,21 @@ impl Watched {
         };
         self.own = Some(own);
         Ok(answer)
+    }
+
+    /// A server that ends the connection may have crashed, and may start again behind what it had replayed, sooner than the
+    /// next question is due.
+    fn listen_for_end(&self, mut own: Own, cluster: &Arc<Cluster>) -> Own {
+        if let Some(ended) = own.ended() {
+            let (cluster, index) = (Arc::clone(cluster), self.server.index);
+            tokio::spawn(async move {
+                if ended.await.is_ok() {
+                    cluster.forget_coverage(index);
+                    cluster.suspect();
+                }
+            });
+        }
+        own
     }
 
     fn answered(&mut self, cluster: &Cluster, answer: &Answer) -> Option<Claim> {

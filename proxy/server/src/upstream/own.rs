@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio_postgres::NoTls;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::NoTlsStream;
@@ -20,9 +21,16 @@ pub struct Own {
     client: tokio_postgres::Client,
     server: Arc<Server>,
     driver: tokio::task::JoinHandle<()>,
+    /// Told when the server ends the connection.
+    ended: Option<oneshot::Receiver<()>>,
 }
 
 impl Own {
+    /// Completes when the server has ended the connection; with an error when we did. Given once.
+    pub fn ended(&mut self) -> Option<oneshot::Receiver<()>> {
+        self.ended.take()
+    }
+
     /// Whether it leads to this server.
     pub fn leads_to(&self, server: &Arc<Server>) -> bool {
         Arc::ptr_eq(&self.server, server)
@@ -68,12 +76,15 @@ pub async fn connect(
     let (client, connection) = tokio::time::timeout(limit, work)
         .await
         .map_err(|_| Fault::upstream("08001", format!("{address} did not answer within {limit:?}")))??;
+    let (tell, ended) = oneshot::channel();
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "own connection ended");
         }
+        // Whoever does not listen does not need to know.
+        let _unheard = tell.send(());
     });
-    Ok(Own { client, server: Arc::clone(server), driver })
+    Ok(Own { client, server: Arc::clone(server), driver, ended: Some(ended) })
 }
 
 async fn log_in(
