@@ -9,6 +9,7 @@ use pointsman_sql::{ClientEncoding, explain_route, quote_literal};
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Parse, Query};
 
+use super::extended::count;
 use super::judge::judge;
 use super::steer::Asked;
 use super::{Session, message};
@@ -42,7 +43,7 @@ impl Session {
                 };
                 let Some(asked) = explain_route(sql) else { return header };
                 let text = self.explanation(asked);
-                let count = u16::try_from(parameter_types.len()).unwrap_or(u16::MAX).to_be_bytes();
+                let count = count(parameter_types);
                 let parts: [&[u8]; 6] = [name, b"\0", text.as_bytes(), b"\0", &count, parameter_types.raw()];
                 message::frame(&mut replaced, b'P', &parts);
             }

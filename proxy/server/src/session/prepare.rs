@@ -1,14 +1,15 @@
 //! Preparing a statement on the connection held, in the middle of whatever the client sends.
 
 use bytes::{Bytes, BytesMut};
+use pointsman_sql::{Facts, Kind};
 use pointsman_wire::Oids;
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::frontend::{Bind, Close, Execute, Parse, SYNC, Target};
 use pointsman_wire::owed::{Ask, Deal};
 
-use super::Session;
 use super::notes::Note;
 use super::statements::{GLOBAL_PREFIX, Origin, Prepared, Under};
+use super::{Session, message};
 use crate::upstream::settings::{Settings, steps};
 
 impl Session {
@@ -103,4 +104,92 @@ impl Session {
         encode(&mut out);
         self.io.to_server.extend(&out);
     }
+
+    /// Has a statement prepared on the connection.
+    pub(super) fn have(&mut self, prepared: &Prepared) {
+        let Some(held) = &mut self.held else { return };
+        if held.has(prepared.id) {
+            return;
+        }
+        if prepared.may_give_other_columns(&self.shared.account.database) {
+            return self.refuse_changed_result();
+        }
+        self.make_room_for_statement(prepared.id);
+        if self.status == TransactionStatus::Failed && !ends_transaction(&prepared.facts) {
+            return self.have_hollow(prepared);
+        }
+        if let Some(held) = &mut self.held {
+            held.note_prepared(prepared.id);
+        }
+        self.prepare_in_pipeline(prepared);
+    }
+
+    /// Has the server refuse what follows up to `Sync`, as it would if it still had the statement as it was.
+    fn refuse_changed_result(&mut self) {
+        message::frame(&mut self.io.to_server, b'P', &[b"\0", b"=\0", &[0, 0]]);
+        self.owed.push(Ask::Parse, Deal::Forward, Some(Note::ChangedResult));
+        self.set_server_unnamed(0);
+    }
+
+    /// In a failed transaction nothing can be prepared but an empty statement; so that the error comes where it would
+    /// come without us, an empty one stands in for the statement.
+    fn have_hollow(&mut self, prepared: &Prepared) {
+        message::frame(&mut self.io.to_server, b'P', &[&prepared.global, b"\0", b"\0", &[0, 0]]);
+        self.owed.push(Ask::Parse, Deal::Swallow, Some(Note::Here(prepared.id)));
+        if let Some(held) = &mut self.held {
+            held.note_hollow(prepared.id);
+        }
+    }
+
+    /// Has the client's unnamed statement, or none, on the connection.
+    pub(super) fn have_unnamed(&mut self) {
+        let wanted = self.statements.unnamed().map_or(0, |unnamed| unnamed.id);
+        let Some(held) = &mut self.held else { return };
+        if held.lease.connection().unnamed == wanted {
+            return;
+        }
+        held.lease.connection().unnamed = wanted;
+        match self.statements.unnamed() {
+            Some(unnamed) => {
+                message::frame(&mut self.io.to_server, b'P', &[&unnamed.parse]);
+                self.owed.push(Ask::Parse, Deal::Swallow, None);
+            }
+            // Another client's unnamed statement is there: it must not answer for a missing one.
+            None => {
+                message::close_statement(&mut self.io.to_server, b"");
+                self.owed.push(Ask::Close, Deal::Swallow, None);
+            }
+        }
+    }
+
+    pub(super) fn set_server_unnamed(&mut self, id: u64) {
+        if let Some(held) = &mut self.held {
+            held.lease.connection().unnamed = id;
+        }
+    }
+
+    /// Before statement `id` is prepared: closes what may stand under its name, or the least recently used statement if
+    /// the connection is full of them.
+    pub(super) fn make_room_for_statement(&mut self, id: u64) {
+        let Some(held) = &mut self.held else { return };
+        if held.may_have(id) {
+            message::close_statement(&mut self.io.to_server, &super::statements::global_name(id));
+            self.owed.push(Ask::Close, Deal::Swallow, None);
+            return;
+        }
+        let prepared = &mut held.lease.connection().prepared;
+        if prepared.len() < prepared.cap().get() {
+            return;
+        }
+        let Some((id, _)) = prepared.pop_lru() else { return };
+        message::close_statement(&mut self.io.to_server, &super::statements::global_name(id));
+        self.owed.push(Ask::Close, Deal::Swallow, Some(Note::Evicted(id)));
+    }
+}
+
+/// Whether a failed transaction lets the statement through.
+fn ends_transaction(facts: &Facts) -> bool {
+    let ends =
+        |kind: &Kind| matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_));
+    facts.single().is_some_and(|statement| ends(&statement.kind))
 }
