@@ -1,17 +1,20 @@
 //! A read never misses a write that was acknowledged before it, the client's own or another's.
 use std::time::Duration;
 
-use pointsman_tests::{Proxy, Stage, Wire, msg, pretty, tags};
+use pointsman_tests::{Proxy, Stage, Wire, eventually, msg, pretty, tags};
 use tokio::sync::OnceCell;
 
-use crate::common::{reads_reach_replica, server_of, unique};
+use crate::common::{SOON, reads_reach_replica, server_of, unique};
 
 /// A stage whose replica may be paused; its tests hold this lock.
 async fn paused() -> (&'static Stage, tokio::sync::MutexGuard<'static, ()>) {
     static STAGE: OnceCell<Stage> = OnceCell::const_new();
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let turn = TURN.lock().await;
-    (STAGE.get_or_init(|| Stage::new().replicas(1).start()).await, turn)
+    let stage = STAGE.get_or_init(|| Stage::new().replicas(1).start()).await;
+    // A test that failed may have left it paused.
+    stage.replica().sql("SELECT pg_wal_replay_resume()").await;
+    (stage, turn)
 }
 
 async fn start(stage: &Stage, table: &str) -> (Proxy, Wire) {
@@ -216,7 +219,13 @@ async fn a_transaction_on_a_replica_that_stays_behind_fails() {
     wire.run(&format!("CREATE TABLE {table} (id int)")).await;
     let count = format!("SELECT count(*) FROM {table}");
     for (round, extended) in [false, true].into_iter().enumerate() {
-        reads_reach_replica(stage, &mut wire).await;
+        let read = tokio::sync::Mutex::new(&mut wire);
+        eventually("reads of the table reach the replica", SOON, || async {
+            let marker = unique("of_the_table");
+            read.lock().await.run(&format!("{count} /* {marker} */")).await;
+            server_of(stage, &marker).await == "replica0"
+        })
+        .await;
         wire.run("BEGIN READ ONLY").await;
         assert_eq!(wire.value(&count).await, round.to_string());
         stage.replica().sql("SELECT pg_wal_replay_pause()").await;
