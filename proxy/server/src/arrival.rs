@@ -65,22 +65,29 @@ pub async fn turn_away(mut stream: Stream, fault: Fault) {
     let _unheard = tokio::time::timeout(TURN_AWAY_MAX, stream.write_all(&frame)).await;
 }
 
-/// A client's whole life.
-pub async fn live(proxy: Arc<Proxy>, worker: usize, stream: Stream, entry: Entry) {
+/// A client's arrival. What it lives on as is a task of its own: the login's state is large and short-lived.
+pub async fn arrive(proxy: Arc<Proxy>, worker: usize, stream: Stream, entry: Entry) {
     let Entry { connected, unauthenticated } = entry;
-    // The login's state is large and short-lived: boxed, it is not carried through the session's life.
-    let entering = Box::pin(enter(&proxy, worker, stream, unauthenticated));
-    let Some((life, place)) = entering.await else { return };
+    let Some((life, place)) = enter(&proxy, worker, stream, unauthenticated).await else { return };
+    match life {
+        Life::Session(session) => drop(tokio::spawn(live(proxy, place, connected, Box::pin(session.run())))),
+        Life::Console(console) => drop(tokio::spawn(live(proxy, place, connected, Box::pin(console.run())))),
+    }
+}
+
+/// A client's life after its login.
+async fn live(
+    proxy: Arc<Proxy>,
+    place: Place,
+    connected: Counted,
+    life: std::pin::Pin<Box<impl Future<Output = End>>>,
+) {
     let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
     place.handle.attach(waker);
     if !proxy.is_listening() {
         place.handle.give(crate::session::Order::Drain);
     }
-    let end = match life {
-        Life::Session(session) => session.run().await,
-        Life::Console(console) => Box::pin(console.run()).await,
-    };
-    match end {
+    match life.await {
         End::Client | End::Shutdown => {}
         End::Fatal(fault) => tracing::info!(%fault, process_id = place.process_id, "session ended"),
     }

@@ -82,7 +82,7 @@ fn admit(proxy: &Arc<Proxy>, worker: usize, plain: Plain) {
             tokio::spawn(arrival::turn_away(stream, fault));
         }
         Ok(entry) => {
-            tokio::spawn(arrival::live(Arc::clone(proxy), worker, stream, entry));
+            tokio::spawn(arrival::arrive(Arc::clone(proxy), worker, stream, entry));
         }
     }
 }

@@ -30,7 +30,7 @@ impl Session {
             }
             cluster.suspect();
             // A round that does not come in time is followed by a last try.
-            self.attend(async { Ok(tokio::time::timeout(left, round).await.is_ok()) }).await?;
+            Box::pin(self.attend(async { Ok(tokio::time::timeout(left, round).await.is_ok()) })).await?;
         }
     }
 

@@ -57,7 +57,7 @@ impl Session {
         {
             let account = Arc::clone(&self.shared.account);
             let found = cluster.await_reader(&account.database, &need, wait);
-            reader = self.attend(async { Ok(found.await) }).await?;
+            reader = Box::pin(self.attend(async { Ok(found.await) })).await?;
             plan = self.plan(request, reader.is_some());
         }
         if plan.is_impossible() {
@@ -100,7 +100,7 @@ impl Session {
             return Ok(());
         }
         let covered = cluster.await_covered(&account.database, &need, index, limit);
-        if self.attend(async { Ok(covered.await) }).await? {
+        if Box::pin(self.attend(async { Ok(covered.await) })).await? {
             return Ok(());
         }
         Err(Fault::pointsman("40001", format!("the replica did not catch up within {limit:?}"))

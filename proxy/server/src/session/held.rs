@@ -131,7 +131,7 @@ impl Session {
             Some(lease) => lease,
             None => {
                 let pool = Arc::clone(pool);
-                self.queue_up(&pool, server.index, role).await?
+                Box::pin(self.queue_up(&pool, server.index, role)).await?
             }
         };
         self.meter.assigned(server.index);

@@ -105,7 +105,8 @@ impl Session {
     }
 
     /// Waits for what a request needs before it can be sent, with an eye on the client: it may leave or cancel meanwhile,
-    /// or have to leave. Who has left before the wait began is served like anybody who is leaving.
+    /// or have to leave. Who has left before the wait began is served like anybody who is leaving. A wait is rare and its
+    /// state large: callers box it, so that idle sessions keep no room for it.
     pub(super) async fn attend<T>(
         &mut self,
         wait: impl Future<Output = Result<T, Fault>>,

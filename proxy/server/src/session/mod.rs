@@ -225,7 +225,17 @@ impl Session {
     }
 
     /// Serves the client until it leaves, must leave, or is told to.
-    pub async fn run(mut self) -> End {
+    ///
+    /// Not an `async fn`: those keep room for `self` twice.
+    pub fn run(mut self) -> impl Future<Output = End> {
+        async move {
+            let end = self.live().await;
+            self.part();
+            end
+        }
+    }
+
+    async fn live(&mut self) -> End {
         let end = match self.serve().await {
             Ok(end) => end,
             Err(_) if self.flow.client == Attendance::Gone => End::Client,
@@ -239,7 +249,6 @@ impl Session {
             self.flush_client().await;
         }
         self.count_traffic();
-        self.part();
         end
     }
 
