@@ -225,8 +225,7 @@ impl Session {
     }
 
     /// Serves the client until it leaves, must leave, or is told to.
-    ///
-    /// Not an `async fn`: those keep room for `self` twice.
+    #[expect(clippy::manual_async_fn, reason = "an async fn keeps room for `self` twice")]
     pub fn run(mut self) -> impl Future<Output = End> {
         async move {
             let end = self.live().await;
