@@ -79,12 +79,12 @@ impl About {
         self.server.store(index.map_or(0, |index| index + 1), Ordering::Relaxed);
     }
 
-    /// It waits for a connection from now on, or no longer.
-    pub(super) fn note_waiting(&self, waiting: bool) {
-        if waiting {
-            self.note_request(Instant::now());
+    /// It waits for a connection since this moment, or no longer.
+    pub(super) fn note_waiting(&self, since: Option<Instant>) {
+        if let Some(since) = since {
+            self.note_request(since);
         }
-        self.waiting.store(waiting, Ordering::Relaxed);
+        self.waiting.store(since.is_some(), Ordering::Relaxed);
     }
 
     /// What it has at the end of a transaction.

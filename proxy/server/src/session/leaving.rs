@@ -88,7 +88,7 @@ impl Session {
     ) -> Result<Lease, Fault> {
         let since = Instant::now();
         let cluster = Arc::clone(&self.shared.cluster);
-        self.meter.about.note_waiting(true);
+        self.meter.about.note_waiting(Some(since));
         let lease = async {
             match role {
                 Role::Replica => pool.checkout().await,
@@ -99,7 +99,7 @@ impl Session {
             }
         };
         let outcome = self.attend(lease).await;
-        self.meter.about.note_waiting(false);
+        self.meter.about.note_waiting(None);
         self.meter.usage.waited(since.elapsed());
         outcome
     }

@@ -1,12 +1,10 @@
 //! The connections of one database and user to one server: bounded, fairly waited for, closed when old or idle.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::oneshot;
 
 use super::config::PoolConfig;
 use super::connect::{Login, connect, pool_parameters};
@@ -14,12 +12,14 @@ use super::connection::Connection;
 use super::credentials::Credentials;
 use super::database::Database;
 use super::gate::Gate;
-use super::lease::{Grant, Lease};
+use super::lease::Lease;
 use super::ping::ping;
 use super::server::Server;
 use crate::fault::Fault;
+use queue::Queue;
 
 mod pausing;
+mod queue;
 
 /// What a pool has done since it was made.
 #[derive(Debug, Default)]
@@ -58,24 +58,12 @@ impl PoolUse {
     }
 }
 
-#[derive(Debug)]
-struct Waiter {
-    grant: oneshot::Sender<Result<Grant, Fault>>,
-    since: Instant,
-}
-
 /// Server logins that failed: nobody tries again before `until`.
 #[derive(Debug)]
 struct Failing {
     fault: Fault,
     until: Instant,
     pause: Duration,
-}
-
-impl Waiter {
-    fn has_left(&self) -> bool {
-        self.grant.is_closed()
-    }
 }
 
 #[derive(Debug, Default)]
@@ -86,16 +74,9 @@ struct Inner {
     /// At rest, in use and being opened.
     total: usize,
     opening: usize,
-    waiters: VecDeque<Waiter>,
+    queue: Queue,
     failing: Option<Failing>,
     retired: bool,
-}
-
-impl Inner {
-    /// Forgets those who wait no longer.
-    fn drop_leavers(&mut self) {
-        self.waiters.retain(|waiter| !waiter.has_left());
-    }
 }
 
 /// A pool.
@@ -166,13 +147,13 @@ impl Pool {
     /// How full it is.
     pub fn usage(&self) -> PoolUse {
         let inner = self.inner();
-        let waiting = || inner.waiters.iter().filter(|waiter| !waiter.has_left());
+        let (waiting, longest_wait) = inner.queue.waiting();
         PoolUse {
             idle: inner.idle.len(),
             in_use: inner.total - inner.idle.len() - inner.opening,
             opening: inner.opening,
-            waiting: waiting().count(),
-            longest_wait: waiting().next().map(|waiter| waiter.since.elapsed()).unwrap_or_default(),
+            waiting,
+            longest_wait,
         }
     }
 
@@ -187,7 +168,7 @@ impl Pool {
         }
         loop {
             let mut connection = self.inner().idle.pop()?;
-            if !self.is_current(&connection) || !connection.is_alive() {
+            if !self.is_of_this_generation(&connection) || !connection.is_alive() {
                 self.forget(connection);
                 continue;
             }
@@ -209,24 +190,24 @@ impl Pool {
                 Some(lease) => lease,
                 None => self.wait().await?,
             };
-            let config = self.config();
-            let idle = lease.connection().idle_since.elapsed();
-            if config.pre_ping.is_none_or(|limit| idle <= limit)
-                || ping(lease.connection(), config.connect_timeout).await.is_ok()
-            {
+            let Some(limit) = self.config.load().pre_ping else { return Ok(lease) };
+            if lease.connection().idle_since.elapsed() <= limit {
+                return Ok(lease);
+            }
+            let answer = ping(lease.connection(), self.config().connect_timeout);
+            if Box::pin(answer).await.is_ok() {
                 return Ok(lease);
             }
         }
     }
 
     async fn wait(self: &Arc<Self>) -> Result<Lease, Fault> {
-        let config = self.config();
-        let (grant, granted) = oneshot::channel();
         let since = Instant::now();
-        {
+        let granted = {
+            let config = self.config.load();
             let mut inner = self.inner();
             self.may_wait(&mut inner, &config)?;
-            inner.waiters.push_back(Waiter { grant, since });
+            let granted = self.queue_up(&mut inner, since, config.checkout_timeout);
             // A connection that needs a sign of life was left on the shelf: it is the waiter's.
             if let Some(connection) = self.may_hand_out().then(|| inner.idle.pop()).flatten() {
                 drop(inner);
@@ -234,18 +215,15 @@ impl Pool {
             } else {
                 self.open_for_waiters(&mut inner, &config);
             }
-        }
-        let outcome = self.granted(granted, config.checkout_timeout).await;
+            granted
+        };
+        let outcome = granted.await;
         self.counters.waits.fetch_add(1, Ordering::Relaxed);
         let waited = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.counters.wait_micros.fetch_add(waited, Ordering::Relaxed);
         match outcome {
-            Some(Ok(granted)) => granted?.accept().ok_or_else(|| self.lost()),
-            Some(Err(_)) => Err(self.lost()),
-            None => {
-                self.inner().drop_leavers();
-                Err(self.full(&format!("none became free within {:?}", config.checkout_timeout)))
-            }
+            Ok(granted) => granted?.accept().ok_or_else(|| self.lost()),
+            Err(_) => Err(self.lost()),
         }
     }
 
@@ -257,10 +235,10 @@ impl Pool {
         {
             return Err(failing.fault.clone());
         }
-        if inner.waiters.len() >= config.waiters_max {
-            inner.drop_leavers();
+        if inner.queue.len() >= config.waiters_max {
+            inner.queue.drop_leavers();
         }
-        if inner.waiters.len() >= config.waiters_max {
+        if inner.queue.len() >= config.waiters_max {
             return Err(self.full(&format!("{} clients wait already (waiters_max)", config.waiters_max)));
         }
         Ok(())
@@ -283,7 +261,7 @@ impl Pool {
         while !paused
             && self.may_hand_out()
             && !inner.retired
-            && inner.opening < inner.waiters.len()
+            && inner.opening < inner.queue.len()
             && inner.total < config.size + config.overflow
         {
             self.open(inner);
@@ -332,11 +310,10 @@ impl Pool {
             let pause = inner.failing.as_ref().map_or(config.login_retry, |failing| failing.pause * 2);
             let pause = pause.min(config.login_retry_max);
             inner.failing = Some(Failing { fault: fault.clone(), until: Instant::now() + pause, pause });
-            if inner.total == 0 { std::mem::take(&mut inner.waiters) } else { VecDeque::new() }
+            if inner.total == 0 { inner.queue.take_all() } else { Vec::new() }
         };
         for waiter in told {
-            // A waiter that has left needs no answer.
-            let _left = waiter.grant.send(Err(fault.clone()));
+            waiter.refuse(fault.clone());
         }
     }
 
@@ -346,11 +323,12 @@ impl Pool {
             self.put_when_released(connection);
             return;
         }
-        if !self.is_current(&connection) {
+        let now = Instant::now();
+        if !self.is_current(&connection, now) {
             self.forget(connection);
             return;
         }
-        connection.idle_since = Instant::now();
+        connection.idle_since = now;
         self.hand_over(connection);
     }
 
@@ -366,35 +344,36 @@ impl Pool {
         });
     }
 
-    fn is_current(&self, connection: &Connection) -> bool {
+    fn is_current(&self, connection: &Connection, now: Instant) -> bool {
+        let young = |age| now.saturating_duration_since(connection.since) < age;
+        self.is_of_this_generation(connection) && self.config.load().recycle.is_none_or(young)
+    }
+
+    fn is_of_this_generation(&self, connection: &Connection) -> bool {
         connection.generation == self.server.generation()
-            && self.config.load().recycle.is_none_or(|age| connection.since.elapsed() < age)
     }
 
     /// Gives a connection to the first who waits, or to the shelf.
-    fn hand_over(self: &Arc<Self>, connection: Box<Connection>) {
+    fn hand_over(self: &Arc<Self>, mut connection: Box<Connection>) {
         if !self.may_hand_out() {
             return self.forget(connection);
         }
-        let mut grant = Grant::new(Lease::new(connection, Arc::clone(self)));
         loop {
             let waiter = {
                 let mut inner = self.inner();
-                match inner.waiters.pop_front() {
+                match inner.queue.pop() {
                     Some(waiter) => waiter,
-                    None => break self.shelve(grant, inner),
+                    None => return self.shelve(connection, inner),
                 }
             };
-            match waiter.grant.send(Ok(grant)) {
-                Ok(()) => return,
-                Err(Ok(back)) => grant = back,
-                Err(Err(_)) => return,
+            match waiter.grant(Lease::new(connection, Arc::clone(self))) {
+                Some(back) => connection = back,
+                None => return,
             }
         }
     }
 
-    fn shelve(self: &Arc<Self>, grant: Grant, mut inner: MutexGuard<'_, Inner>) {
-        let Some(connection) = grant.accept().and_then(Lease::into_connection) else { return };
+    fn shelve(self: &Arc<Self>, connection: Box<Connection>, mut inner: MutexGuard<'_, Inner>) {
         if inner.retired || inner.total > self.config.load().size {
             drop(inner);
             self.forget(connection);
@@ -407,7 +386,7 @@ impl Pool {
     pub(super) fn forget(self: &Arc<Self>, connection: Box<Connection>) {
         drop(connection);
         self.counters.closed.fetch_add(1, Ordering::Relaxed);
-        let config = self.config();
+        let config = self.config.load();
         let mut inner = self.inner();
         inner.total -= 1;
         self.open_for_waiters(&mut inner, &config);
@@ -426,15 +405,16 @@ impl Pool {
     pub fn tidy(self: &Arc<Self>) {
         let config = self.config();
         let mut closed = Vec::new();
+        let now = Instant::now();
         {
             let mut inner = self.inner();
             let mut keep = Vec::with_capacity(inner.idle.len());
             let mut rest = inner.total;
             // The least recently used first.
             for mut connection in std::mem::take(&mut inner.idle) {
-                let idle = config.idle_timeout.is_some_and(|limit| connection.idle_since.elapsed() > limit);
+                let idle = config.idle_timeout.is_some_and(|limit| connection.idle_since + limit < now);
                 let surplus = idle && rest > config.min_idle;
-                if surplus || !self.is_current(&connection) || !connection.is_alive() {
+                if surplus || !self.is_current(&connection, now) || !connection.is_alive() {
                     rest -= 1;
                     closed.push(connection);
                 } else {
@@ -451,7 +431,7 @@ impl Pool {
             {
                 self.open(&mut inner);
             }
-            inner.drop_leavers();
+            inner.queue.drop_leavers();
             self.open_for_waiters(&mut inner, &config);
         }
         self.counters.closed.fetch_add(closed.len() as u64, Ordering::Relaxed);
