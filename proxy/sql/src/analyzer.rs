@@ -15,6 +15,9 @@ pub const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that one cached entry may take on average, its facts included.
 const ENTRY_BYTES: usize = 8 * 1024;
 
+/// Longest text that is compared with the one before it, in bytes.
+const SAME_BYTES_MAX: usize = 4 * 1024;
+
 /// An analyzer holds at least this many bytes.
 const CACHE_BYTES_MIN: usize = 1024 * 1024;
 
@@ -22,9 +25,34 @@ const CACHE_BYTES_MIN: usize = 1024 * 1024;
 pub struct Analyzer<M> {
     cache: Cache<M>,
     template: Template,
+    last: Last,
     /// Facts of a text that is not cached.
     loose: (Arc<Facts>, M),
     stats: AnalyzerStats,
+}
+
+/// The text that the template was filled from, if it is cached: the same text often comes again, from the same message looked
+/// at twice or from clients whose values are parameters.
+#[derive(Default)]
+struct Last {
+    sql: Vec<u8>,
+    rules: LexRules,
+    slot: Option<u32>,
+}
+
+impl Last {
+    fn note(&mut self, sql: &[u8], rules: LexRules, slot: u32) {
+        self.slot = None;
+        if sql.len() <= SAME_BYTES_MAX {
+            self.sql.clear();
+            self.sql.extend_from_slice(sql);
+            (self.rules, self.slot) = (rules, Some(slot));
+        }
+    }
+
+    fn find(&self, sql: &[u8], rules: LexRules) -> Option<u32> {
+        self.slot.filter(|_| self.rules == rules && self.sql == sql)
+    }
 }
 
 /// What is known of one text.
@@ -65,6 +93,7 @@ impl<M: Default> Analyzer<M> {
         Self {
             cache: Cache::new(templates_max, templates_max.saturating_mul(ENTRY_BYTES).max(CACHE_BYTES_MIN)),
             template: Template::default(),
+            last: Last::default(),
             loose: (Arc::new(light::doubtful(Doubt::Lexical)), M::default()),
             stats: AnalyzerStats::default(),
         }
@@ -84,6 +113,10 @@ impl<M: Default> Analyzer<M> {
     /// The facts of `sql`, a text as it came in `Query` or `Parse`, without its terminating zero.
     #[inline]
     pub fn analyze(&mut self, sql: &[u8], rules: LexRules) -> Analysis<'_, M> {
+        if let Some(slot) = self.last.find(sql, rules) {
+            return self.found(slot);
+        }
+        self.last.slot = None;
         if sql.len() > TEMPLATE_BYTES_MAX {
             return self.unlisted(light::facts(sql, rules));
         }
@@ -101,17 +134,24 @@ impl<M: Default> Analyzer<M> {
         let hash = self.cache.hash(&self.template.bytes);
         match self.cache.find(hash, &self.template.bytes) {
             Some(slot) => {
-                self.stats.hits += 1;
-                let entry = self.cache.entry(slot);
-                Analysis {
-                    facts: &entry.facts,
-                    memo: &mut entry.memo,
-                    literals: &self.template.literals,
-                    commented: self.template.commented,
-                    hit: true,
-                }
+                self.last.note(sql, rules, slot);
+                self.found(slot)
             }
             None => self.miss(sql, rules, hash),
+        }
+    }
+
+    /// The cached facts of the text that the template was filled from.
+    #[inline]
+    fn found(&mut self, slot: u32) -> Analysis<'_, M> {
+        self.stats.hits += 1;
+        let entry = self.cache.entry(slot);
+        Analysis {
+            facts: &entry.facts,
+            memo: &mut entry.memo,
+            literals: &self.template.literals,
+            commented: self.template.commented,
+            hit: true,
         }
     }
 

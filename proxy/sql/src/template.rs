@@ -42,68 +42,113 @@ fn is_templated(keyword: &[u8]) -> bool {
 impl Template {
     /// Fills the buffers from `sql`.
     pub(crate) fn fill(&mut self, sql: &[u8], rules: LexRules) -> Result<(), LexError> {
-        self.bytes.clear();
         self.literals.clear();
-        self.bytes.reserve(sql.len());
-        (self.nesting, self.verbatim) = (0, false);
+        // Long enough at once: then nothing grows byte by byte.
+        self.bytes.resize(sql.len(), 0);
         let mut lexer = Lexer::new(sql, rules);
-        let mut context = Context::default();
+        let mut pass = Pass {
+            out: Out { bytes: &mut self.bytes, len: 0 },
+            literals: &mut self.literals,
+            verbatim: false,
+            context: Context::default(),
+        };
         while let Some(token) = lexer.next_token()? {
-            self.take(sql, token, &mut context);
+            pass.take(sql, token);
         }
-        if self.bytes.last() == Some(&b' ') {
-            self.bytes.pop();
+        if pass.out.written().last() == Some(&b' ') {
+            pass.out.len -= 1;
         }
-        self.nesting = context.shape.nesting;
+        (self.nesting, self.verbatim) = (pass.context.shape.nesting, pass.verbatim);
+        let length = pass.out.len;
+        self.bytes.truncate(length);
         self.commented = lexer.commented;
         Ok(())
     }
+}
+
+/// The template as it is written: `bytes` is as long as the text, which no template exceeds.
+struct Out<'a> {
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl Out<'_> {
+    fn written(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 
     #[inline]
-    fn take(&mut self, sql: &[u8], token: Token, context: &mut Context) {
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    #[inline]
+    fn extend(&mut self, text: &[u8]) {
+        self.bytes[self.len..self.len + text.len()].copy_from_slice(text);
+        self.len += text.len();
+    }
+
+    /// A word, in lower case. Most are too short for a call of `memcpy` to be worth it.
+    #[inline]
+    fn word(&mut self, word: &[u8]) {
+        for (place, byte) in self.bytes[self.len..].iter_mut().zip(word) {
+            *place = byte.to_ascii_lowercase();
+        }
+        self.len += word.len();
+    }
+}
+
+/// One pass over a text.
+struct Pass<'a> {
+    out: Out<'a>,
+    literals: &'a mut Vec<Literal>,
+    verbatim: bool,
+    context: Context,
+}
+
+impl Pass<'_> {
+    #[inline]
+    fn take(&mut self, sql: &[u8], token: Token) {
         let text = &sql[token.start..token.end];
         match token.kind {
             TokenKind::Space => {
-                if !self.bytes.is_empty() {
-                    self.bytes.push(b' ');
+                if self.out.len > 0 {
+                    self.out.push(b' ');
                 }
             }
             TokenKind::Word => {
-                let from = self.bytes.len();
-                self.bytes.extend_from_slice(text);
-                let word = &mut self.bytes[from..];
-                word.make_ascii_lowercase();
-                context.word(word, from);
+                let from = self.out.len;
+                self.out.word(text);
+                self.context.word(&self.out.bytes[from..self.out.len], from);
             }
-            TokenKind::Literal(kind) => {
-                self.literal(token, text, kind, context);
-            }
+            TokenKind::Literal(kind) => self.literal(token, text, kind),
             TokenKind::Operator => {
-                self.bytes.push(text[0]);
-                context.other();
+                self.out.push(text[0]);
+                self.context.other();
             }
             TokenKind::Punct => {
-                self.bytes.push(text[0]);
-                context.punct(text[0], &self.bytes);
+                self.out.push(text[0]);
+                self.context.punct(text[0], self.out.written());
             }
             TokenKind::Quoted | TokenKind::Param => {
-                self.bytes.extend_from_slice(text);
-                context.name(token.kind);
+                self.out.extend(text);
+                self.context.name(token.kind);
             }
         }
     }
 
     #[inline]
-    fn literal(&mut self, token: Token, text: &[u8], kind: LiteralKind, context: &mut Context) {
+    fn literal(&mut self, token: Token, text: &[u8], kind: LiteralKind) {
         #[expect(clippy::cast_possible_truncation, reason = "texts are at most TEMPLATE_BYTES_MAX long")]
         self.literals.push(Literal { start: token.start as u32, end: token.end as u32, kind });
-        if context.keeps(kind, &self.bytes) {
+        if self.context.keeps(kind, self.out.written()) {
             self.verbatim = true;
-            self.bytes.extend_from_slice(text);
+            self.out.extend(text);
         } else {
-            self.bytes.push(kind as u8);
+            self.out.push(kind as u8);
         }
-        context.other();
+        self.context.other();
     }
 }
 

@@ -144,7 +144,15 @@ impl<E> Owed<E> {
     }
 
     /// The bytes of a local reply, if one is due now.
+    #[inline]
     pub fn pop_local(&mut self) -> Option<(Bytes, Option<E>)> {
+        match self.queue.front()?.ask {
+            Ask::Local(_) | Ask::CopyEnd => self.pop_own(),
+            _ => None,
+        }
+    }
+
+    fn pop_own(&mut self) -> Option<(Bytes, Option<E>)> {
         while matches!(self.queue.front()?.ask, Ask::CopyEnd) {
             self.queue.pop_front();
         }

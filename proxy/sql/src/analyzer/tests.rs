@@ -71,6 +71,25 @@ fn literals_are_this_texts_own() {
 }
 
 #[test]
+fn the_same_text_again_has_the_same_facts_and_literals() {
+    let mut analyzer = analyzer();
+    let sql = b"SELECT 'x', 5 -- why";
+    let escapes = LexRules { standard_conforming_strings: false, ..LexRules::default() };
+    let first = analyzer.analyze(sql, LexRules::default()).facts.template;
+    for round in 0..3 {
+        let analysis = analyzer.analyze(sql, LexRules::default());
+        let raw: Vec<&[u8]> = analysis.literals.iter().map(|literal| literal.raw(sql)).collect();
+        assert_eq!((analysis.facts.template, analysis.hit, analysis.commented), (first, true, true));
+        assert_eq!(raw, [&b"'x'"[..], b"5"], "round {round}");
+    }
+    // Under other rules it is another text.
+    assert_ne!(analyzer.analyze(sql, escapes).literals[0].kind, LiteralKind::String);
+    assert!(analyzer.analyze(b"SELECT 'unterminated", LexRules::default()).literals.is_empty());
+    assert_eq!(analyzer.analyze(sql, LexRules::default()).literals.len(), 2);
+    assert_eq!(analyzer.stats().hits, 4);
+}
+
+#[test]
 fn the_oldest_template_leaves_first() {
     let mut analyzer = Analyzer::<u32>::new(2);
     let a = template(&mut analyzer, "SELECT a");
