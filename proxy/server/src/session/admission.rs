@@ -20,7 +20,7 @@ use super::{Session, message};
 use crate::fault::Fault;
 
 /// What the rules said of the request at the front of the inbox.
-pub(super) type Admission = Result<Option<Decision>, Fault>;
+pub(super) type Admission = Result<Option<Box<Decision>>, Fault>;
 
 /// What no server accepts, and what its log shows.
 const REFUSED: &[u8] = b"refused by Pointsman";
@@ -123,7 +123,7 @@ impl Session {
 
     fn admit_frames(&mut self, mut rest: &[u8], decides: Option<&Arc<Verdict>>) -> Admission {
         let mut parsed: Vec<(&[u8], Named)> = Vec::new();
-        let mut chosen: Option<Decision> = None;
+        let mut chosen: Option<Box<Decision>> = None;
         while let Some(header) = Header::peek(rest)? {
             let Some(frame) = rest.get(..header.frame_len()) else { break };
             rest = &rest[header.frame_len()..];

@@ -55,11 +55,11 @@ impl Session {
                 Ok(decision) => decision,
                 Err(fault) => return self.refuse_whole_batch(fault),
             };
-        let wanted = self.batch_wanted(decision.as_ref(), survey.len);
+        let wanted = self.batch_wanted(decision.as_deref(), survey.len);
         let request = survey.decides.as_ref().map(|(facts, verdict)| Request {
             facts,
             verdict,
-            decision: decision.as_ref(),
+            decision: decision.as_deref(),
             wanted,
         });
         match self.perform_on(request.as_ref()).await {

@@ -157,7 +157,7 @@ impl Session {
         let sql = difference(self.wants.server(), self.wants.client());
         let Some(held) = &mut self.held else { return Ok(()) };
         let limit = held.lease.pool().config().connect_timeout;
-        ping::run(held.lease.connection(), sql.as_bytes(), limit).await.map_err(|fault| {
+        Box::pin(ping::run(held.lease.connection(), sql.as_bytes(), limit)).await.map_err(|fault| {
             Fault::pointsman("08006", "the session's settings could not be restored on a server connection")
                 .because(fault)
         })?;

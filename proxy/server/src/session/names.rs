@@ -122,7 +122,7 @@ impl Session {
         match name {
             None => {
                 let before = std::mem::take(&mut self.statements);
-                self.undo_if_skipped(Note::Cleared(before));
+                self.undo_if_skipped(Note::Cleared(Box::new(before)));
                 self.answer("DEALLOCATE ALL");
             }
             Some(name) => match self.statements.remove(name.as_bytes()) {
@@ -207,7 +207,7 @@ impl Session {
                 if let Some(held) = &mut self.held {
                     held.forget_all();
                 }
-                Some(Note::Cleared(std::mem::take(&mut self.statements)))
+                Some(Note::Cleared(Box::new(std::mem::take(&mut self.statements))))
             }
             _ => None,
         }

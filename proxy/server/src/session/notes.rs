@@ -25,7 +25,7 @@ pub enum Note {
     /// The client closed this statement.
     Closed(Box<[u8]>, Arc<Prepared>),
     /// The client closed all of its statements, which were these.
-    Cleared(Statements),
+    Cleared(Box<Statements>),
     /// The message is about the statement that the client calls so; another of its names stands for the same.
     Named(Box<[u8]>),
     /// A message that the server must refuse, since the client's statement would give other columns than it was told

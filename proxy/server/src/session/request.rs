@@ -149,7 +149,7 @@ impl Session {
     /// Waits for the catalog to be read, if it is being read.
     pub(super) async fn await_catalog(&self) {
         let limit = self.shared.cluster.config().health_timeout;
-        self.shared.account.database.catalog_known(limit).await;
+        Box::pin(self.shared.account.database.catalog_known(limit)).await;
     }
 
     /// Waits for the catalog to be read because it lacks a function.
@@ -158,7 +158,7 @@ impl Session {
         if database.is_catalog_awaited() {
             self.await_catalog().await;
         } else if verdict.class.suspect {
-            database.reread(self.shared.cluster.config().health_timeout).await;
+            Box::pin(database.reread(self.shared.cluster.config().health_timeout)).await;
         }
     }
 

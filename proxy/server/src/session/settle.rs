@@ -303,7 +303,7 @@ impl Session {
                         held.lease.connection().unnamed = u64::MAX;
                     }
                 }
-                Some(Note::Cleared(statements)) => self.statements = statements,
+                Some(Note::Cleared(statements)) => self.statements = *statements,
                 Some(Note::Closed(name, prepared)) => self.statements.define(&name, prepared),
                 Some(Note::Here(id)) => self.forget_prepared(id),
                 Some(Note::Evicted(id)) => {

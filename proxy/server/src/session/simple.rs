@@ -41,8 +41,8 @@ impl Session {
             Ok(decision) => decision,
             Err(fault) => return self.refuse_query(frame_len, fault).await,
         };
-        let wanted = self.wanted(decision.as_ref(), &text);
-        let request = Request { facts: &facts, verdict: &verdict, decision: decision.as_ref(), wanted };
+        let wanted = self.wanted(decision.as_deref(), &text);
+        let request = Request { facts: &facts, verdict: &verdict, decision: decision.as_deref(), wanted };
         if self.hold_back_query(frame_len, &request) {
             return Ok(Taken::Done);
         }

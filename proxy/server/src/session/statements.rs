@@ -226,7 +226,7 @@ pub struct Statements {
     ambiguous: bool,
     /// Statements that stand on the session's own connection under the client's own names.
     own: HashMap<Box<[u8]>, Judged>,
-    unnamed: Option<Unnamed>,
+    unnamed: Option<Box<Unnamed>>,
     /// Counts the changes of the unnamed one.
     unnamed_changes: u64,
 }
@@ -234,7 +234,7 @@ pub struct Statements {
 /// The unnamed statement before a change, and the number of that change.
 #[derive(Debug)]
 pub struct UnnamedBefore {
-    before: Option<Unnamed>,
+    before: Option<Box<Unnamed>>,
     change: u64,
 }
 
@@ -281,13 +281,14 @@ impl Statements {
 
     /// The unnamed one.
     pub fn unnamed(&self) -> Option<&Unnamed> {
-        self.unnamed.as_ref()
+        self.unnamed.as_deref()
     }
 
     /// Replaces the unnamed one, or does away with it.
     pub fn set_unnamed(&mut self, unnamed: Option<Unnamed>) -> UnnamedBefore {
         self.unnamed_changes += 1;
-        UnnamedBefore { before: std::mem::replace(&mut self.unnamed, unnamed), change: self.unnamed_changes }
+        let before = std::mem::replace(&mut self.unnamed, unnamed.map(Box::new));
+        UnnamedBefore { before, change: self.unnamed_changes }
     }
 
     /// Undoes a change, unless another has followed.

@@ -10,6 +10,7 @@ use pointsman_sql::{Facts, Kind, SetValue, Setting};
 
 use super::Session;
 use super::about::About;
+use super::admission::Admission;
 use super::judge::{Marks, Verdict, with_text};
 use super::meter::application_name;
 use crate::fault::Fault;
@@ -117,7 +118,7 @@ impl Session {
     }
 
     /// Decides a statement that is about to be performed. The decision counts; a refusal is an error.
-    pub(super) fn admit(&mut self, asked: &Asked<'_>) -> Result<Option<Decision>, Fault> {
+    pub(super) fn admit(&mut self, asked: &Asked<'_>) -> Admission {
         if asked.verdict.marks.has(Marks::STATE) {
             check_own_settings(asked.facts)?;
         }
@@ -139,7 +140,7 @@ impl Session {
         {
             self.flow.overrun.allow(limit, index);
         }
-        Ok(Some(decision))
+        Ok(Some(Box::new(decision)))
     }
 
     /// How reads are served under a decision.
