@@ -10,6 +10,7 @@ mod oids;
 pub mod options;
 pub mod owed;
 mod read;
+pub mod replication;
 pub mod scram;
 pub mod startup;
 mod write;

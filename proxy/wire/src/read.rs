@@ -45,6 +45,10 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
+    pub(crate) fn u64(&mut self) -> Result<u64, WireError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
     pub(crate) fn i32(&mut self) -> Result<i32, WireError> {
         self.array().map(i32::from_be_bytes)
     }
@@ -87,6 +91,11 @@ impl<'a> Reader<'a> {
         let count = usize::from(self.u16()?);
         let raw = self.bytes(count * 2)?;
         Ok(raw.chunks_exact(2).map(|code| i16::from_be_bytes([code[0], code[1]])).collect())
+    }
+
+    /// What was read since, when `later` is this cursor further on.
+    pub(crate) fn until(&self, later: &Self) -> &'a [u8] {
+        &self.left[..self.left.len() - later.left.len()]
     }
 
     pub(crate) fn rest(&mut self) -> &'a [u8] {
