@@ -10,6 +10,7 @@ mod copy;
 mod death;
 mod explain;
 mod failover;
+mod held_back;
 mod large;
 mod leaving;
 mod login;

@@ -4,15 +4,7 @@ use std::time::Duration;
 use pointsman_tests::{Frame, Proxy, Stage, Wire, eventually, msg};
 use tokio_postgres::SimpleQueryMessage;
 
-use crate::common::{SOON, reads_reach_replica, server_of, shared, unique};
-
-/// A policy file in the stage's directory, and the configuration line that names it.
-fn policy(stage: &Stage, spec: &str) -> String {
-    let path = stage.dir().join(format!("{}.yaml", unique("policy")));
-    let text = format!("apiVersion: pointsman/v1\nkind: Policy\nmetadata: {{name: p}}\nspec:\n{spec}");
-    std::fs::write(&path, text).expect("the policy is written");
-    format!("policies: {}\n", path.display())
-}
+use crate::common::{SOON, policy, reads_reach_replica, server_of, shared, unique};
 
 /// A proxy under a policy, and a client whose reads reach the replica.
 async fn under(stage: &Stage, spec: &str) -> (Proxy, Wire) {

@@ -19,6 +19,11 @@ use crate::upstream::settings::Value;
 impl Session {
     pub(super) async fn simple(&mut self, header: Header) -> Result<Taken, Fault> {
         let frame_len = header.frame_len();
+        if self.has_failed_here()
+            && let Some(taken) = self.answer_failed_query(frame_len)?
+        {
+            return Ok(taken);
+        }
         let Some(mut judged) = self.judge_query(frame_len) else { return self.malformed(frame_len).await };
         if judged.is_uncertain() {
             self.await_functions(&judged.verdict).await;
@@ -39,17 +44,18 @@ impl Session {
         let text = named.clone().unwrap_or_else(|| self.text_for_rules(frame_len));
         let decision = match self.admission(&facts, &verdict, &text) {
             Ok(decision) => decision,
-            Err(fault) => return self.refuse_query(frame_len, fault).await,
+            Err(fault) => return self.refuse_query(frame_len, fault),
         };
         let wanted = self.wanted(decision.as_ref(), &text);
-        let request = Request { facts: &facts, verdict: &verdict, decision: decision.as_ref(), wanted };
+        let (facts, verdict, reads) = (&*facts, &*verdict, &verdict.footprint.reads);
+        let request = Request { facts, verdict, reads, decision: decision.as_ref(), wanted };
         if self.hold_back_query(frame_len, &request) {
             return Ok(Taken::Done);
         }
         match self.perform_on(Some(&request)).await {
             Ok(true) => {}
             Ok(false) => return Ok(self.keep_admission(Ok(decision))),
-            Err(fault) => return self.refuse_query(frame_len, fault).await,
+            Err(fault) => return self.refuse_query(frame_len, fault),
         }
         self.limit_time();
         self.count(verdict.kind);
@@ -109,7 +115,7 @@ impl Session {
         match self.perform_on(None).await {
             Ok(true) => {}
             Ok(false) => return Ok(Taken::NotNow),
-            Err(fault) => return self.refuse_query(frame_len, fault).await,
+            Err(fault) => return self.refuse_query(frame_len, fault),
         }
         self.send_frame(frame_len);
         self.owe_query(None);
