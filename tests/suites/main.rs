@@ -4,6 +4,7 @@ mod cancel;
 mod classified;
 mod command;
 mod common;
+mod connecting;
 mod consistency;
 mod console;
 mod copy;

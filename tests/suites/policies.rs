@@ -86,6 +86,27 @@ async fn refusals_are_errors() {
     assert_eq!(proxy.metric("pointsman_rule_refusals_total", &["rule=\"audited\""]).await, 0.0);
 }
 
+/// A refusal counts under the class of the SQLSTATE that the client hears, in a transaction too.
+#[tokio::test]
+async fn refusals_count_under_their_own_class() {
+    let stage = shared().await;
+    let spec =
+        "  rules:\n    - {name: no, match: {text: forbidden}, refuse: {sqlstate: '0A000', message: no}}\n";
+    let (proxy, mut wire) = under(stage, spec).await;
+    let count = async |class: &str| proxy.metric("pointsman_errors_total", &[&format!("\"{class}\"")]).await;
+    let refused = [msg::statement("SELECT 'forbidden'", &[]), msg::sync()].concat();
+    for begin in ["", "BEGIN", "BEGIN READ ONLY", "BEGIN; SELECT 1"] {
+        for ask in [msg::query("SELECT 'forbidden'"), refused.clone()] {
+            wire.run(begin).await;
+            let (before, syntax) = (count("0A").await, count("42").await);
+            assert_eq!(error_of(&wire.ask(&ask).await), "0A000", "{begin}");
+            let now = (count("0A").await, count("42").await);
+            assert_eq!(now, (before + 1.0, syntax), "{begin}");
+            wire.run("ROLLBACK").await;
+        }
+    }
+}
+
 /// The same by the extended protocol, out of a transaction and in one, and of a prepared statement.
 #[tokio::test]
 async fn refusals_by_the_extended_protocol() {

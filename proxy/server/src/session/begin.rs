@@ -135,6 +135,7 @@ impl Session {
         let Some(begun) = self.flow.begun.take() else { return };
         self.run_in_pipeline(b"begin", &begun.sql, || Some(Note::CatchUp));
         self.status = TransactionStatus::InTransaction;
+        self.flow.retry.note_begun(begun);
     }
 
     /// Whether a statement must not run in the transaction that is open on a replica, though that may take it.

@@ -171,7 +171,9 @@ impl Session {
             self.shared.account.database.definitions_changed();
         }
         let reply = self.owed.reply(b'E').map_err(|error| desync(&error))?;
-        if self.retry_instead(&error.sqlstate) {
+        let at_fault = reply.skipped.first().or_else(|| self.owed.head());
+        let catching_up = matches!(at_fault.and_then(|entry| entry.effect.as_ref()), Some(Note::CatchUp));
+        if !catching_up && self.retry_instead(&error.sqlstate) {
             self.undo(reply.skipped);
             self.deal(header, Deal::Swallow);
             return Ok(());

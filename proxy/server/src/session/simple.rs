@@ -129,10 +129,10 @@ impl Session {
     }
 
     /// A simple query does away with the unnamed statement, the client's and the server's; unless an error before it makes
-    /// the server skip it.
+    /// the server skip it, or what came before it is asked again.
     fn owe_query(&mut self, note: Option<Note>) {
         let before = self.statements.set_unnamed(None);
-        if self.flow.unsynced {
+        if self.flow.unsynced || self.flow.retry.has_earlier() {
             self.owed.push(Ask::Local(Bytes::new()), Deal::Forward, Some(Note::Unnamed(before)));
         }
         self.owed.push(Ask::Query, Deal::Forward, note);
