@@ -3,7 +3,7 @@
 //! the client ends it.
 
 use pointsman_sql::{Facts, Kind};
-use pointsman_wire::backend::TransactionStatus;
+use pointsman_wire::backend::{EMPTY_QUERY_RESPONSE, TransactionStatus};
 use pointsman_wire::frontend::Query;
 
 use super::judge::judge;
@@ -29,6 +29,9 @@ impl Session {
             return self.refuse(frame_len, aborted()).map(Some);
         };
         let facts = judge(sql, self.wants.rules(), &self.shared.account.database.catalog()).facts;
+        if facts.statements.is_empty() && facts.understood() {
+            return Ok(Some(self.answer_here(frame_len, EMPTY_QUERY_RESPONSE)));
+        }
         let Some(chain) = facts.statements.first().and_then(|first| ends(&first.kind)) else {
             return self.refuse(frame_len, aborted()).map(Some);
         };
@@ -39,12 +42,16 @@ impl Session {
         if facts.statements.len() > 1 {
             return Ok(None);
         }
+        Ok(Some(self.answer_here(frame_len, &message::command_complete(ROLLED_BACK))))
+    }
+
+    fn answer_here(&mut self, frame_len: usize, reply: &[u8]) -> Taken {
         self.io.from_client.consume(frame_len);
         self.statements.set_unnamed(None);
         self.io.settle_approved();
-        self.io.to_client.extend(&message::command_complete(ROLLED_BACK));
+        self.io.to_client.extend(reply);
         self.io.to_client.extend(&message::ready(self.status.byte()));
-        Ok(Some(Taken::Done))
+        Taken::Done
     }
 
     /// Answers a batch of the extended protocol in such a transaction.

@@ -84,11 +84,10 @@ impl Session {
         let free = self.status == TransactionStatus::Idle || self.flow.retry.begun.is_some();
         let on_replica = self.held.as_ref().is_some_and(|held| held.role == Role::Replica);
         let fits = length <= RETRY_BYTES_MAX.saturating_sub(self.flow.retry.requests.len());
-        let behind_such = self.owed.readies_forwarded() == self.flow.retry.count;
         let retry = &mut self.flow.retry;
         retry.refused = false;
         // What is behind a request that is not kept cannot be asked again without answering out of order.
-        if reads && free && on_replica && fits && behind_such {
+        if reads && free && on_replica && fits && self.owed.readies_forwarded() == retry.count {
             retry.requests.extend_from_slice(&self.io.from_client.bytes()[..length]);
             retry.count += 1;
         } else {
