@@ -42,7 +42,7 @@ impl<'a> Seen<'a> {
         }
         match tag {
             b'P' if self.parsed.is_none() && self.bound.is_none() => {
-                let parse = Parse::decode(body).ok().filter(|parse| parse.parameter_types.len() == 0)?;
+                let parse = Parse::decode(body).ok().filter(|parse| parse.parameter_types.is_empty())?;
                 self.parsed = Some((parse, body));
             }
             b'B' if self.bound.is_none() => {
