@@ -79,3 +79,11 @@ pub(crate) async fn server_of(stage: &Stage, marker: &str) -> String {
     eventually("a server logs the statement", SOON, || async { !stage.served_by(marker).is_empty() }).await;
     stage.served_by(marker)
 }
+
+/// A policy file in the stage's directory, and the configuration line that names it.
+pub(crate) fn policy(stage: &Stage, spec: &str) -> String {
+    let path = stage.dir().join(format!("{}.yaml", unique("policy")));
+    let text = format!("apiVersion: pointsman/v1\nkind: Policy\nmetadata: {{name: p}}\nspec:\n{spec}");
+    std::fs::write(&path, text).expect("the policy is written");
+    format!("policies: {}\n", path.display())
+}

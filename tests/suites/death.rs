@@ -198,6 +198,89 @@ async fn an_unanswered_read_is_served_elsewhere() {
     }
 }
 
+/// Kills the backend that runs a statement with this marker on the replica, as soon as it runs there.
+async fn kill_on_replica(stage: &Stage, marker: &str) {
+    eventually("the replica runs it", SOON, || async { stage.served_by(marker) == "replica0" }).await;
+    let query =
+        format!("SELECT pid FROM pg_stat_activity WHERE query LIKE '%{marker}%' AND pid <> pg_backend_pid()");
+    let pid = stage.replica().value(&query).await;
+    stage.replica().kill_backend(pid.parse().expect("a pid"));
+}
+
+/// The first values of all rows, and how many ends there were.
+fn answers(frames: &[Frame]) -> (Vec<String>, usize) {
+    let rows = frames.iter().filter(|frame| frame.tag == b'D');
+    let values = rows.map(|row| row.values()[0].clone().unwrap_or_default()).collect();
+    (values, frames.iter().filter(|frame| frame.tag == b'Z').count())
+}
+
+/// Of pipelined reads, what was not answered yet when their replica died is served elsewhere, in order; what was answered
+/// is not answered twice.
+#[tokio::test]
+async fn unanswered_reads_of_a_pipeline_are_served_elsewhere() {
+    let stage = Stage::new().replicas(1).start().await;
+    let proxy = stage.proxy("").await;
+    let mut wire = proxy.wire().await;
+    for slow in 0..3 {
+        reads_reach_replica(&stage, &mut wire).await;
+        let marker = unique("piped");
+        let mut asked = Vec::new();
+        for number in 0..3 {
+            let rows = if number == slow { 4_000_000 } else { 1 };
+            let sql = format!("SELECT {number} + 0 * count(*) FROM generate_series(1, {rows}) a");
+            let sql = if number == slow { format!("{sql} /* {marker} */") } else { sql };
+            match number {
+                1 => asked.extend(msg::query(&sql)),
+                _ => asked.extend([msg::statement(&sql, &[]), msg::sync()].concat()),
+            }
+        }
+        wire.send(&asked).await;
+        kill_on_replica(&stage, &marker).await;
+        let mut frames = Vec::new();
+        for _ in 0..3 {
+            frames.extend(wire.until(b'Z').await);
+        }
+        let want = ["0", "1", "2"].map(str::to_owned).to_vec();
+        assert_eq!(answers(&frames), (want, 3), "{}", pretty(&frames));
+        assert_eq!(stage.served_by(&marker), "primary+replica0");
+    }
+}
+
+/// The first statement of a read-only transaction that was held back is asked again elsewhere, with its beginning; a later
+/// one is not.
+#[tokio::test]
+async fn a_transaction_whose_first_read_is_unanswered_is_served_elsewhere() {
+    let stage = Stage::new().replicas(1).start().await;
+    let proxy = stage.proxy("").await;
+    let mut wire = proxy.wire().await;
+    for extended in [false, true] {
+        reads_reach_replica(&stage, &mut wire).await;
+        let marker = unique("first_in_flight");
+        wire.run("BEGIN READ ONLY").await;
+        let slow = format!("SELECT count(*) FROM generate_series(1, 4000000) a /* {marker} */");
+        let ask = match extended {
+            true => [msg::statement(&slow, &[]), msg::sync()].concat(),
+            false => msg::query(&slow),
+        };
+        wire.send(&ask).await;
+        kill_on_replica(&stage, &marker).await;
+        let frames = wire.until(b'Z').await;
+        assert_eq!(answers(&frames), (vec!["4000000".to_owned()], 1), "{}", pretty(&frames));
+        assert_eq!(frames.last().expect("an end").body[..], b"T"[..]);
+        assert_eq!(wire.value("SHOW transaction_read_only").await, "on");
+        wire.run("COMMIT").await;
+    }
+    reads_reach_replica(&stage, &mut wire).await;
+    let marker = unique("second_in_flight");
+    wire.run("BEGIN READ ONLY").await;
+    wire.run("SELECT 1").await;
+    wire.send(&msg::query(&format!("SELECT count(*) FROM generate_series(1, 4000000) a /* {marker} */")))
+        .await;
+    kill_on_replica(&stage, &marker).await;
+    let frames = wire.until(b'Z').await;
+    assert!(told(&frames), "{}", pretty(&frames));
+}
+
 /// A replica that is down when the proxy starts is used once it is up.
 #[tokio::test]
 async fn a_late_replica_is_found() {

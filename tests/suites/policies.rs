@@ -4,15 +4,7 @@ use std::time::Duration;
 use pointsman_tests::{Frame, Proxy, Stage, Wire, eventually, msg};
 use tokio_postgres::SimpleQueryMessage;
 
-use crate::common::{SOON, reads_reach_replica, server_of, shared, unique};
-
-/// A policy file in the stage's directory, and the configuration line that names it.
-fn policy(stage: &Stage, spec: &str) -> String {
-    let path = stage.dir().join(format!("{}.yaml", unique("policy")));
-    let text = format!("apiVersion: pointsman/v1\nkind: Policy\nmetadata: {{name: p}}\nspec:\n{spec}");
-    std::fs::write(&path, text).expect("the policy is written");
-    format!("policies: {}\n", path.display())
-}
+use crate::common::{SOON, policy, reads_reach_replica, server_of, shared, unique};
 
 /// A proxy under a policy, and a client whose reads reach the replica.
 async fn under(stage: &Stage, spec: &str) -> (Proxy, Wire) {
@@ -92,6 +84,27 @@ async fn refusals_are_errors() {
     assert!(proxy.metric("pointsman_rule_refusals_total", &["rule=\"no-where\""]).await >= 2.0);
     assert!(proxy.metric("pointsman_rule_matches_total", &["rule=\"audited\""]).await >= 2.0);
     assert_eq!(proxy.metric("pointsman_rule_refusals_total", &["rule=\"audited\""]).await, 0.0);
+}
+
+/// A refusal counts under the class of the SQLSTATE that the client hears, in a transaction too.
+#[tokio::test]
+async fn refusals_count_under_their_own_class() {
+    let stage = shared().await;
+    let spec =
+        "  rules:\n    - {name: no, match: {text: forbidden}, refuse: {sqlstate: '0A000', message: no}}\n";
+    let (proxy, mut wire) = under(stage, spec).await;
+    let count = async |class: &str| proxy.metric("pointsman_errors_total", &[&format!("\"{class}\"")]).await;
+    let refused = [msg::statement("SELECT 'forbidden'", &[]), msg::sync()].concat();
+    for begin in ["", "BEGIN", "BEGIN READ ONLY", "BEGIN; SELECT 1"] {
+        for ask in [msg::query("SELECT 'forbidden'"), refused.clone()] {
+            wire.run(begin).await;
+            let (before, syntax) = (count("0A").await, count("42").await);
+            assert_eq!(error_of(&wire.ask(&ask).await), "0A000", "{begin}");
+            let now = (count("0A").await, count("42").await);
+            assert_eq!(now, (before + 1.0, syntax), "{begin}");
+            wire.run("ROLLBACK").await;
+        }
+    }
 }
 
 /// The same by the extended protocol, out of a transaction and in one, and of a prepared statement.

@@ -202,6 +202,28 @@ async fn idle_connections_close() {
     wire.value(WORK).await;
 }
 
+/// `idle_timeout` closes idle connections down to `min_idle`, and no further.
+#[tokio::test]
+async fn min_idle_outlives_idle_timeout() {
+    let role = own_role("kept").await;
+    let proxy = shared().await.proxy(&config(&role, "size: 4, min_idle: 2, idle_timeout: 500ms")).await;
+    let mut wires = Vec::new();
+    for _ in 0..4 {
+        wires.push(busy(&proxy, &role, 0.5).await);
+    }
+    eventually("four are open", SOON, || async { connections(&role).await == 4 }).await;
+    for wire in &mut wires {
+        wire.until(b'Z').await;
+    }
+    eventually("two are closed", SOON, || async { connections(&role).await == 2 }).await;
+    // Idle for several times the timeout.
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
+        assert_eq!(connections(&role).await, 2);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// `recycle` replaces a connection by its age.
 #[tokio::test]
 async fn old_connections_are_replaced() {

@@ -43,6 +43,32 @@ async fn own_writes_are_seen_while_replay_is_paused() {
     assert_eq!(wire.value(&format!("SELECT count(*) FROM {table}")).await, "20");
 }
 
+/// Each of several reads that one batch makes sees what it must, not only the first.
+#[tokio::test]
+async fn every_read_of_a_batch_is_fresh() {
+    let (stage, _turn) = paused().await;
+    let table = unique("in_a_batch");
+    let (_proxy, mut wire) = start(stage, &table).await;
+    wire.run(&format!("CREATE TABLE {table}_2 (id int)")).await;
+    reads_reach_replica(stage, &mut wire).await;
+    let counts = [format!("SELECT count(*) FROM {table}"), format!("SELECT count(*) FROM {table}_2")];
+    let reads: Vec<u8> = counts.iter().flat_map(|sql| msg::statement(sql, &[])).collect();
+    let batches = [
+        [reads.clone(), msg::sync()].concat(),
+        [msg::statement("BEGIN READ ONLY", &[]), reads, msg::sync()].concat(),
+    ];
+    stage.replica().sql("SELECT pg_wal_replay_pause()").await;
+    wire.run(&format!("INSERT INTO {table}_2 VALUES (1)")).await;
+    for batch in &batches {
+        let frames = wire.ask(batch).await;
+        let rows: Vec<_> =
+            frames.iter().filter(|frame| frame.tag == b'D').map(|row| row.values()[0].clone()).collect();
+        assert_eq!(rows, [Some("0".to_owned()), Some("1".to_owned())], "{}", pretty(&frames));
+        wire.query("ROLLBACK").await;
+    }
+    stage.replica().sql("SELECT pg_wal_replay_resume()").await;
+}
+
 /// Another session's write, acknowledged before the read began, is seen.
 #[tokio::test]
 async fn others_writes_are_seen_while_replay_is_paused() {

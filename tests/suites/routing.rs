@@ -1,5 +1,5 @@
 //! Reads that are proven read-only go to a replica; everything else goes to the primary.
-use pointsman_tests::{Proxy, Stage, Wire, msg};
+use pointsman_tests::{Proxy, Stage, Wire, msg, tags};
 
 use crate::common::{reads_reach_replica, server_of, shared, unique};
 
@@ -281,5 +281,55 @@ async fn executes_are_judged_by_their_statement() {
         let run = [msg::bind("", "by_protocol", &[Some(&value)]), msg::execute("", 0), msg::sync()].concat();
         scene.wire.ask(&run).await;
         assert_eq!(scene.wire.value(&format!("SELECT max(id) FROM {table}")).await, value);
+    }
+}
+
+/// The better of two: while a statement keeps one replica busy, others go to the other one.
+#[tokio::test]
+async fn reads_go_to_the_replica_with_less_to_do() {
+    let stage = Stage::new().replicas(2).start().await;
+    let proxy = stage.proxy("slow_start: off\n").await;
+    let mut wire = proxy.wire().await;
+    let table = unique("locked");
+    wire.run(&format!("CREATE TABLE {table} (id int)")).await;
+    reads_reach_replica(&stage, &mut wire).await;
+    stage.wait_replayed().await;
+    // With both at rest, either serves.
+    let mut served = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        let marker = unique("either");
+        wire.run(&format!("SELECT 1 /* {marker} */")).await;
+        served.insert(server_of(&stage, &marker).await);
+        if served.len() == 2 {
+            break;
+        }
+    }
+    assert_eq!(served.into_iter().collect::<Vec<_>>(), ["replica0", "replica1"]);
+    // Standbys take over the lock, so that a read of the table waits there.
+    let admin = stage.primary.admin().await;
+    admin.batch_execute(&format!("BEGIN; LOCK TABLE {table}")).await.expect("a lock");
+    stage.wait_replayed().await;
+    let mut slow = Vec::new();
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let marker = unique("slow");
+        let mut other = proxy.wire().await;
+        other.send(&msg::query(&format!("SELECT count(*) FROM {table} /* {marker} */"))).await;
+        busy.push(server_of(&stage, &marker).await);
+        slow.push(other);
+        if busy.len() == 2 {
+            break;
+        }
+        for _ in 0..30 {
+            let marker = unique("quick");
+            wire.run(&format!("SELECT 1 /* {marker} */")).await;
+            assert_ne!(server_of(&stage, &marker).await, busy[0], "that one is busy");
+        }
+    }
+    busy.sort();
+    assert_eq!(busy, ["replica0", "replica1"], "the second slow one went to the idle one");
+    admin.batch_execute("COMMIT").await.expect("the lock is given up");
+    for other in &mut slow {
+        assert!(tags(&other.until(b'Z').await).contains('D'));
     }
 }

@@ -1,6 +1,7 @@
 //! Towards the servers: TLS modes, Unix-domain sockets, replication connections.
 use pointsman_tests::pem::Certificate;
 use pointsman_tests::tools::postgres_command;
+use pointsman_tests::wire::TlsClient;
 use pointsman_tests::{Credentials, PASSWORD, Proxy, Secret, Stage, Wire, eventually, msg, pretty, tags};
 use tokio::sync::OnceCell;
 
@@ -81,6 +82,25 @@ async fn tls_modes_are_libpqs() {
         let proxy = proxy(parameters).await;
         assert_eq!(encryption(&proxy, user).await, want, "{parameters} as {user}");
     }
+}
+
+/// SCRAM-SHA-256-PLUS binds logins to the server's certificate: who stands between with another is found out, though it is not
+/// verified and all that is said is passed on.
+#[tokio::test]
+async fn logins_are_bound_to_the_channel() {
+    let Encrypted { stage, authority, stranger } = encrypted().await;
+    let url = |port: u16| format!("postgres://postgres:{PASSWORD}@127.0.0.1:{port}/app?sslmode=require");
+    let proxy = stage.proxy(&format!("primary: \"{}\"\n", url(stage.primary.port))).await;
+    assert_eq!(encryption(&proxy, "app").await, "t");
+    let own = stranger.sign(stage.dir(), "between");
+    let between = TlsClient::new(authority, None).stand_between(stage.primary.port, &own).await;
+    refusal(stage, &url(between), "28000", "SCRAM channel binding check failed").await;
+    // The server's own certificate and key, stolen: nothing is left to find out by.
+    let server =
+        Certificate { certificate: stage.dir().join("server.pem"), key: stage.dir().join("server.key") };
+    let between = TlsClient::new(authority, None).stand_between(stage.primary.port, &server).await;
+    let proxy = stage.proxy(&format!("primary: \"{}\"\n", url(between))).await;
+    assert_eq!(encryption(&proxy, "app").await, "t");
 }
 
 /// A proxy that does not trust its server does not become ready, and says why in its log.
@@ -224,6 +244,11 @@ async fn a_client_certificate_is_shown() {
 
 /// What a proxy logs of a server that it cannot use.
 async fn complaint(stage: &Stage, url: &str, expected: &str) {
+    refusal(stage, url, "08001", expected).await;
+}
+
+/// The same of a server that a client is told another SQLSTATE of.
+async fn refusal(stage: &Stage, url: &str, sqlstate: &str, expected: &str) {
     let proxy = Proxy::start_unready(
         stage,
         &format!("primary: \"{url}\"\nreplicas: []\npool: {{connect_timeout: 1s}}\n"),
@@ -232,7 +257,7 @@ async fn complaint(stage: &Stage, url: &str, expected: &str) {
     let mut wire = Wire::connect(proxy.port).await;
     let credentials = Credentials::new(&APP, Secret::Password(PASSWORD));
     let frames = wire.authenticate(&credentials).await.expect_err("no server to use");
-    assert!(frames.last().is_some_and(|frame| frame.sqlstate() == "08001"), "{}", pretty(&frames));
+    assert!(frames.last().is_some_and(|frame| frame.sqlstate() == sqlstate), "{}", pretty(&frames));
     eventually("the log says why", SOON, || async { proxy.log().contains(expected) }).await;
 }
 

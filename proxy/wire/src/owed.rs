@@ -107,6 +107,12 @@ impl<E> Owed<E> {
         self.queue.iter().filter(|entry| entry.ask.ends_with_ready()).count()
     }
 
+    /// The same, of those that the client asked for.
+    pub fn readies_forwarded(&self) -> usize {
+        let forwarded = |entry: &&Entry<E>| entry.ask.ends_with_ready() && entry.deal == Deal::Forward;
+        self.queue.iter().filter(forwarded).count()
+    }
+
     /// Whether the server is in COPY FROM STDIN and reads copy data.
     pub fn is_copying(&self) -> bool {
         self.copying

@@ -213,6 +213,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_quoted_is_read_back() {
+        let letters = ['"', ' ', '\t', ';', 'a', 'b', 'é', '$', '\0', '\\', '\u{a0}'];
+        let text = |length: usize| -> String {
+            (0..length).map(|_| letters[rand::random_range(0..letters.len())]).collect()
+        };
+        for _ in 0..10_000 {
+            let (name, secret) = (text(rand::random_range(1..8)), text(rand::random_range(0..20)));
+            let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+            // A quote right behind the secret would be part of it; anything else there is ignored.
+            let line = format!(" {}\t{} {}", quoted(&name), quoted(&secret), text(3));
+            let secret = (!secret.is_empty()).then_some(Secret::Password(secret));
+            assert_eq!(parse_userlist(&line), Ok(vec![User { name, secret }]), "{line:?}");
+        }
+    }
+
+    #[test]
     fn the_last_of_a_name_is_looked_up() {
         let user = |secret: &str| User { name: "a".into(), secret: Some(Secret::Password(secret.into())) };
         let auth = AuthConfig {

@@ -26,10 +26,10 @@ pub(super) type Admission = Result<Option<Box<Decision>>, Fault>;
 const REFUSED: &[u8] = b"refused by Pointsman";
 
 /// A statement that is bound, with its text.
-struct Named {
-    facts: Arc<Facts>,
-    verdict: Arc<Verdict>,
-    sql: Bytes,
+pub(super) struct Named {
+    pub facts: Arc<Facts>,
+    pub verdict: Arc<Verdict>,
+    pub sql: Bytes,
 }
 
 impl Session {
@@ -52,13 +52,9 @@ impl Session {
     }
 
     /// A simple query that we refuse: a rule does, or what it needs is not to be had.
-    pub(super) async fn refuse_query(&mut self, frame_len: usize, fault: Fault) -> Result<Taken, Fault> {
+    pub(super) fn refuse_query(&mut self, frame_len: usize, fault: Fault) -> Result<Taken, Fault> {
         if self.flow.ends() {
             return Err(fault);
-        }
-        // A transaction that no server knows of yet fails on one like any other.
-        if self.flow.begun.is_some() && !self.perform_on(None).await? {
-            return Ok(self.keep_admission(Err(fault)));
         }
         if self.fails_with_server() {
             self.io.from_client.consume(frame_len);
@@ -198,7 +194,7 @@ impl Session {
     }
 
     /// The statement that the client calls so.
-    fn named(&self, name: &[u8]) -> Option<Named> {
+    pub(super) fn named(&self, name: &[u8]) -> Option<Named> {
         if name.is_empty() {
             let unnamed = self.statements.unnamed()?;
             let sql = unnamed.parse.slice_ref(Parse::decode(&unnamed.parse).ok()?.sql);

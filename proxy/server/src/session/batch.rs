@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use pointsman_policy::Access;
+use pointsman_policy::{Access, Touched};
 use pointsman_sql::Facts;
 use pointsman_wire::WireError;
 use pointsman_wire::backend::CLOSE_COMPLETE;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, Close, Describe, Execute, Parse, Target};
 
+use super::begin::begins;
+use super::failed::aborted;
 use super::judge::{Marks, Verdict, judge};
 use super::request::{Request, Taken};
 use super::{Session, message};
@@ -25,6 +27,10 @@ struct Survey {
     len: usize,
     /// The statement that decides where the batch goes: the one that may do most. None if none is known.
     decides: Option<Meaning>,
+    /// What its reads read, all together; none if that is what the one that decides reads.
+    reads: Option<Touched>,
+    /// A transaction begins with its first statement.
+    begins: bool,
     /// It can be answered without a server.
     local: bool,
 }
@@ -45,6 +51,9 @@ impl Session {
             self.answer_batch(survey.len)?;
             return Ok(Taken::Done);
         }
+        if self.has_failed_here() {
+            return self.answer_failed_batch(survey.len);
+        }
         let mut survey = survey;
         if let Some((_, verdict)) = survey.decides.as_ref().filter(|(_, verdict)| verdict.is_uncertain()) {
             self.await_functions(verdict).await;
@@ -56,17 +65,19 @@ impl Session {
                 Err(fault) => return self.refuse_whole_batch(fault),
             };
         let wanted = self.batch_wanted(decision.as_deref(), survey.len);
+        if survey.begins && self.hold_back_batch(survey.len, decision.as_deref(), wanted) {
+            return Ok(Taken::Done);
+        }
         let request = survey.decides.as_ref().map(|(facts, verdict)| Request {
             facts,
             verdict,
+            reads: survey.reads.as_ref().unwrap_or(&verdict.footprint.reads),
             decision: decision.as_deref(),
             wanted,
         });
         match self.perform_on(request.as_ref()).await {
             Ok(true) => {}
             Ok(false) => return Ok(self.keep_admission(Ok(decision))),
-            // A transaction that the client has begun cannot be failed without a server.
-            Err(fault) if self.flow.begun.is_some() => return Err(fault),
             // The server skips what follows.
             Err(fault) if self.fails_with_server() => self.send_refused_message(fault),
             Err(fault) => return self.refuse_batch(fault),
@@ -96,13 +107,15 @@ impl Session {
     }
 
     async fn begin_long(&mut self, first: Header) -> Result<Taken, Fault> {
+        if self.has_failed_here() {
+            return self.refuse_batch(aborted());
+        }
         match self.perform_on(None).await {
             Ok(true) => {
                 self.message(first)?;
                 Ok(Taken::Done)
             }
             Ok(false) => Ok(Taken::NotNow),
-            Err(fault) if self.flow.begun.is_some() => Err(fault),
             Err(fault) => self.refuse_batch(fault),
         }
     }
@@ -193,7 +206,11 @@ struct Surveyor<'a> {
     session: &'a Session,
     /// Statements that the batch itself prepares.
     prepared: Vec<(&'a [u8], Meaning)>,
+    /// The first statement, if it begins a transaction.
+    opens: Option<Meaning>,
     decides: Option<Meaning>,
+    /// What the reads read, if they are several.
+    reads: Option<Touched>,
     /// A statement is used that nobody prepared.
     unknown: bool,
     /// Statements that begin or end something, beside which no other may go to a replica.
@@ -203,15 +220,32 @@ struct Surveyor<'a> {
 
 impl<'a> Surveyor<'a> {
     fn new(session: &'a Session) -> Self {
-        Self { session, prepared: Vec::new(), decides: None, unknown: false, statements: 0, local: true }
+        Self {
+            session,
+            prepared: Vec::new(),
+            opens: None,
+            decides: None,
+            reads: None,
+            unknown: false,
+            statements: 0,
+            local: true,
+        }
     }
 
     fn survey(self, len: usize) -> Survey {
-        // `BEGIN READ ONLY` goes to a replica by itself; among others it follows what they need.
-        let mixed = self.statements > 1
-            && self.decides.as_ref().is_some_and(|(_, verdict)| verdict.class.access == Access::Session);
-        let decides = self.decides.filter(|_| !self.unknown && !mixed);
-        Survey { len, decides, local: self.local }
+        let Self { session, opens, decides, reads, unknown, statements, local, .. } = self;
+        let begins = opens.is_some();
+        let mixed = |(_, verdict): &Meaning| statements > 1 && verdict.class.access == Access::Session;
+        let decides = match (opens, decides) {
+            (None, decides) => decides.filter(|decides| !mixed(decides)),
+            (Some(opens), None) => Some(opens).filter(|opens| !mixed(opens)),
+            // `BEGIN READ ONLY` and nothing but reads behind it.
+            (Some((facts, verdict)), Some(decides)) => Some(decides).filter(|(_, read)| {
+                read.class.access == Access::Read && session.may_open_on_replica(&facts, &verdict)
+            }),
+        };
+        let decides = decides.filter(|_| !unknown);
+        Survey { len, decides, reads, begins, local }
     }
 
     /// A message whose body is wrong is for the primary to refuse.
@@ -251,7 +285,7 @@ impl<'a> Surveyor<'a> {
         let meaning = (judged.facts, judged.verdict);
         // A statement with a name is prepared on the primary first: what the client is told of it is the primary's word,
         // and a connection there knows it when its definitions change.
-        self.unknown |= !parse.name.is_empty();
+        self.unknown |= !parse.name.is_empty() && !begins(&meaning.0);
         self.note(meaning.clone());
         self.statements += 1;
         self.prepared.push((parse.name, meaning));
@@ -272,7 +306,6 @@ impl<'a> Surveyor<'a> {
                 .get(name)
                 .map(|prepared| (Arc::clone(&prepared.facts), self.session.verdict_of(prepared))),
         };
-        self.statements += 1;
         let known = statements.get(name);
         self.unknown |= known.is_some_and(|known| !known.is_of(self.session.shared.account.database.epoch()));
         match meaning {
@@ -282,10 +315,15 @@ impl<'a> Surveyor<'a> {
                 self.unknown = true;
             }
         }
+        self.statements += 1;
     }
 
     fn note(&mut self, meaning: Meaning) {
         self.local = false;
+        if self.statements == 0 && begins(&meaning.0) {
+            self.opens = Some(meaning);
+            return;
+        }
         let more = |known: &Meaning| meaning.1.class.access > known.1.class.access;
         let session_among_others = |known: &Meaning| known.1.class.access != meaning.1.class.access;
         match &self.decides {
@@ -295,7 +333,12 @@ impl<'a> Surveyor<'a> {
             {
                 self.unknown = true;
             }
-            Some(known) if !more(known) => {}
+            Some(known) if !more(known) => {
+                let (first, next) = (&known.1.footprint.reads, &meaning.1.footprint.reads);
+                if first != next {
+                    self.reads = Some(self.reads.as_ref().unwrap_or(first).and(next));
+                }
+            }
             _ => self.decides = Some(meaning),
         }
     }

@@ -1,12 +1,18 @@
 //! `BEGIN READ ONLY` is held back: the first statement shows where the transaction can run. If that is provably a read, a
 //! replica serves all of it; else the primary does. The client hears of the beginning at once.
 //!
-//! Only a simple query that does nothing else is held back; any other beginning goes to the primary.
+//! Only a request that does nothing else is held back. A batch that goes on with reads needs no waiting: it goes to a
+//! replica as a whole. Any other beginning goes to the primary.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use pointsman_policy::{Access, Role};
-use pointsman_sql::{Facts, Kind};
+use pointsman_policy::{Access, Decision, Role, Route};
+use pointsman_sql::{Facts, Isolation, Kind, TransactionModes};
 use pointsman_wire::backend::TransactionStatus;
+use tokio::time::{Instant, Sleep};
 
 use super::judge::{Marks, Verdict};
 use super::notes::Note;
@@ -14,18 +20,49 @@ use super::request::Request;
 use super::{Session, message};
 use crate::fault::Fault;
 
+/// The setting by which a client bounds its own idleness; a server can keep it only from the beginning.
+const IDLE_TIMEOUT: &str = "idle_in_transaction_session_timeout";
+
+/// A transaction that the client has begun and no server knows of yet. If the session's status says that it has failed, no
+/// server ever will.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// The text that begins it.
+    sql: Bytes,
+    /// Its first snapshot serves all of it: what it will read must be there from its first statement on.
+    pub one_snapshot: bool,
+    idle: Option<Idle>,
+}
+
+/// How long the client may be idle.
+#[derive(Debug)]
+struct Idle {
+    limit: Duration,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Begun {
+    /// Ready when the client has been idle for too long.
+    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.idle {
+            Some(idle) => idle.timer.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The client was answered: its idleness begins anew.
+    pub fn answered(&mut self) {
+        if let Some(Idle { limit, timer }) = &mut self.idle {
+            timer.as_mut().reset(Instant::now() + *limit);
+        }
+    }
+}
+
 impl Session {
     /// Takes a simple query that begins a transaction which a replica may serve; false if it is anything else.
     pub(super) fn hold_back(&mut self, sql: &[u8], request: &Request<'_>) -> bool {
-        let begins = request.facts.single().is_some_and(|statement| matches!(statement.kind, Kind::Begin(_)));
-        let free = self.held.is_none() && self.flow.begun.is_none();
-        let Some(tag) = begin_tag(sql).filter(|_| begins && free) else { return false };
-        let (_, reader) = self.look_for_reader(request.verdict, request.decision);
-        if self.plan(request, reader.is_some()).role() != Some(Role::Replica) {
-            return false;
-        }
-        self.flow.begun = Some(Bytes::copy_from_slice(sql));
-        self.status = TransactionStatus::InTransaction;
+        let Some(tag) = begin_tag(sql).filter(|_| self.may_hold_back(request)) else { return false };
+        self.begin_here(Bytes::copy_from_slice(sql), request.facts);
         self.statements.set_unnamed(None);
         self.io.settle_approved();
         self.io.to_client.extend(&message::command_complete(tag));
@@ -33,17 +70,72 @@ impl Session {
         true
     }
 
+    /// The same for a batch of the extended protocol.
+    pub(super) fn hold_back_batch(
+        &mut self,
+        len: usize,
+        decision: Option<&Decision>,
+        wanted: Option<Route>,
+    ) -> bool {
+        if self.held.is_some() {
+            return false;
+        }
+        let Some(lone) = self.lone(len).filter(|lone| begins(&lone.facts)) else { return false };
+        let Some(tag) = begin_tag(&lone.sql) else { return false };
+        let reads = &lone.verdict.footprint.reads;
+        let request = Request { facts: &lone.facts, verdict: &lone.verdict, reads, decision, wanted };
+        if !self.may_hold_back(&request) {
+            return false;
+        }
+        self.begin_here(lone.sql.clone(), &lone.facts);
+        self.count(lone.verdict.kind);
+        self.answer_lone(len, lone, tag);
+        true
+    }
+
+    /// Whether the request begins a transaction that a replica may serve.
+    fn may_hold_back(&self, request: &Request<'_>) -> bool {
+        let free = self.held.is_none() && self.flow.begun.is_none();
+        if !free || !begins(request.facts) || self.wants.client().get(IDLE_TIMEOUT).is_some() {
+            return false;
+        }
+        let (_, reader) = self.look_for_reader(request);
+        self.plan(request, reader.is_some()).role() == Some(Role::Replica)
+    }
+
+    fn begin_here(&mut self, sql: Bytes, facts: &Facts) {
+        let limit = self.shared.cluster.config().pool.idle_transaction_timeout;
+        let idle = limit.map(|limit| Idle { limit, timer: Box::pin(tokio::time::sleep(limit)) });
+        let one_snapshot = self.keeps_snapshot(facts);
+        self.flow.begun = Some(Box::new(Begun { sql, one_snapshot, idle }));
+        self.status = TransactionStatus::InTransaction;
+    }
+
+    /// Whether a batch that begins so may go on on a replica, if all the rest of it is reads. One whose first snapshot
+    /// serves all that follows must see more than its first reads name.
+    pub(super) fn may_open_on_replica(&self, facts: &Facts, verdict: &Verdict) -> bool {
+        let reads = &verdict.footprint.reads;
+        let request = Request { facts, verdict, reads, decision: None, wanted: None };
+        !self.keeps_snapshot(facts) && self.plan(&request, true).role() == Some(Role::Replica)
+    }
+
+    fn keeps_snapshot(&self, facts: &Facts) -> bool {
+        let default = || self.wants.client().says("default_transaction_isolation", "repeatable read");
+        beginning(facts)
+            .is_some_and(|modes| modes.isolation.map_or_else(default, |is| is == Isolation::RepeatableRead))
+    }
+
     /// Whether the first statement of a transaction that was held back, or one that begins none, may go to a replica.
     pub(super) fn may_leave_primary(&self, facts: &Facts, verdict: &Verdict) -> bool {
-        let begins = facts.single().is_some_and(|statement| matches!(statement.kind, Kind::Begin(_)));
-        verdict.class.access == Access::Read || (self.flow.begun.is_none() && !begins)
+        verdict.class.access == Access::Read || (self.flow.begun.is_none() && !begins(facts))
     }
 
     /// Sends what was held back, in front of the statement: if it failed, the server would skip that, too.
     pub(super) fn send_held_back(&mut self) {
-        let Some(sql) = self.flow.begun.take() else { return };
-        self.run_in_pipeline(b"begin", &sql, || Some(Note::CatchUp));
+        let Some(begun) = self.flow.begun.take() else { return };
+        self.run_in_pipeline(b"begin", &begun.sql, || Some(Note::CatchUp));
         self.status = TransactionStatus::InTransaction;
+        self.flow.retry.note_begun(begun);
     }
 
     /// Whether a statement must not run in the transaction that is open on a replica, though that may take it.
@@ -72,6 +164,19 @@ impl Session {
     }
 }
 
+/// The modes of the transaction that a text begins, if that is all it does.
+fn beginning(facts: &Facts) -> Option<&TransactionModes> {
+    match &facts.single()?.kind {
+        Kind::Begin(modes) => Some(modes),
+        _ => None,
+    }
+}
+
+/// Whether a text begins a transaction and does nothing else.
+pub(super) fn begins(facts: &Facts) -> bool {
+    beginning(facts).is_some()
+}
+
 /// What completes the command; none if the text begins with anything but the command's first word.
 fn begin_tag(sql: &[u8]) -> Option<&'static str> {
     let sql = sql.trim_ascii_start();
@@ -81,6 +186,11 @@ fn begin_tag(sql: &[u8]) -> Option<&'static str> {
         () if begins(b"start") => Some("START TRANSACTION"),
         () => None,
     }
+}
+
+/// The client was idle for too long in a transaction that no server knows of: PostgreSQL's own words.
+pub(super) fn idle_too_long() -> Fault {
+    Fault::client("25P03", "terminating connection due to idle-in-transaction timeout")
 }
 
 /// The error of a statement that is for the primary, in a transaction on a replica.

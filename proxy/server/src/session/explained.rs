@@ -11,6 +11,7 @@ use pointsman_wire::frontend::{Parse, Query};
 
 use super::extended::count;
 use super::judge::judge;
+use super::request::Request;
 use super::steer::Asked;
 use super::{Session, message};
 use crate::transport::buffer::Buffer;
@@ -77,8 +78,10 @@ impl Session {
         };
         let asked = Asked { facts: &facts, verdict: &verdict, sql, parameter: &|_| None };
         let decision = self.decide(&asked);
-        let (need, reader) = self.look_for_reader(&verdict, decision.as_ref());
         let wanted = self.wanted(decision.as_ref(), sql);
+        let (reads, decision) = (&verdict.footprint.reads, decision.as_ref());
+        let request = Request { facts: &facts, verdict: &verdict, reads, decision, wanted };
+        let (need, reader) = self.look_for_reader(&request);
         let session = self.view(reader.is_some(), wanted);
         let policies = Arc::clone(self.steering.policies());
         let identity = self.identity();

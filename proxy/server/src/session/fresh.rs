@@ -8,7 +8,6 @@ use pointsman_wire::backend::TransactionStatus;
 
 use super::Session;
 use super::held::Held;
-use super::judge::Verdict;
 use super::pins::Pins;
 use super::request::Request;
 use crate::fault::Fault;
@@ -18,26 +17,24 @@ use crate::upstream::freshness::Writes;
 
 impl Session {
     /// What a read needs of its server; `None` where only the primary may serve the text.
-    fn need(&self, verdict: &Verdict, terms: &ReadTerms) -> Option<Need> {
+    fn need(&self, request: &Request<'_>, terms: &ReadTerms) -> Option<Need> {
         let database = &self.shared.account.database;
         // With a catalog out of date nothing is provably read-only.
-        let may_read = matches!(verdict.class.access, Access::Read | Access::Session);
+        let may_read = matches!(request.verdict.class.access, Access::Read | Access::Session);
         // In session mode the first connection is the only one: it must be good for everything.
         let may_read = may_read && self.shared.mode == PoolMode::Transaction;
-        (may_read && database.is_catalog_current()).then(|| {
-            Need::new(terms, database, &verdict.footprint.reads, self.token).avoid(self.flow.retry.avoid())
-        })
+        // What a transaction of one snapshot will read is not known at its first statement.
+        let one_snapshot = self.flow.begun.as_ref().is_some_and(|begun| begun.one_snapshot);
+        let reads = if one_snapshot { &Touched::Unknown } else { request.reads };
+        (may_read && database.is_catalog_current())
+            .then(|| Need::new(terms, database, reads, self.token).avoid(self.flow.retry.avoid()))
     }
 
     /// Looks for a server that serves a read now, besides the primary: what the read needs, and the server.
-    pub(super) fn look_for_reader(
-        &self,
-        verdict: &Verdict,
-        decision: Option<&Decision>,
-    ) -> (Option<Need>, Option<usize>) {
-        let mut terms = self.terms(decision);
-        terms.any = decision.is_some_and(|decision| decision.route == Some(Route::Any));
-        let need = self.need(verdict, &terms);
+    pub(super) fn look_for_reader(&self, request: &Request<'_>) -> (Option<Need>, Option<usize>) {
+        let mut terms = self.terms(request.decision);
+        terms.any = request.decision.is_some_and(|decision| decision.route == Some(Route::Any));
+        let need = self.need(request, &terms);
         let reader =
             need.and_then(|need| self.shared.cluster.pick_reader(&self.shared.account.database, &need));
         (need, reader)
@@ -45,9 +42,8 @@ impl Session {
 
     /// The replica that serves a request; `None` is the primary.
     pub(super) async fn reader(&mut self, request: &Request<'_>) -> Result<Option<usize>, Fault> {
-        let Request { verdict, decision, .. } = *request;
         let cluster = Arc::clone(&self.shared.cluster);
-        let (need, mut reader) = self.look_for_reader(verdict, decision);
+        let (need, mut reader) = self.look_for_reader(request);
         let mut plan = self.plan(request, reader.is_some());
         let wait = cluster.read_terms().catch_up_wait;
         if let Some(need) = need
@@ -64,14 +60,14 @@ impl Session {
             self.steering.policies().count_impossible(plan.by());
         }
         let replica = plan.role() == Some(pointsman_policy::Role::Replica);
-        let may = replica && self.may_leave_primary(request.facts, verdict);
+        let may = replica && self.may_leave_primary(request.facts, request.verdict);
         Ok(reader.filter(|index| may && cluster.primary() != Some(*index)))
     }
 
     /// Where a request goes, and by which rule; `fresh` says whether there is a server besides the primary for it.
     pub(super) fn plan(&self, request: &Request<'_>, fresh: bool) -> Plan {
         let none = Decision::default();
-        let Request { facts, verdict, decision, wanted } = *request;
+        let Request { facts, verdict, decision, wanted, .. } = *request;
         plan(facts, &verdict.class, decision.unwrap_or(&none), &self.view(fresh, wanted))
     }
 
@@ -81,13 +77,12 @@ impl Session {
             return Ok(());
         };
         let index = held.server.index;
-        let reads =
-            match request.map(|request| (request.verdict.class.access, &request.verdict.footprint.reads)) {
-                // It ends the transaction, or steers it: it reads nothing.
-                Some((Access::Session, _)) => return Ok(()),
-                Some((_, reads)) => reads,
-                None => &Touched::Unknown,
-            };
+        let reads = match request.map(|request| (request.verdict.class.access, request.reads)) {
+            // It ends the transaction, or steers it: it reads nothing.
+            Some((Access::Session, _)) => return Ok(()),
+            Some((_, reads)) => reads,
+            None => &Touched::Unknown,
+        };
         if !self.owed.is_empty() {
             return Ok(());
         }

@@ -9,12 +9,14 @@ mod configs;
 pub(crate) mod control;
 mod explained;
 mod extended;
+mod failed;
 mod failover;
 mod fresh;
 mod held;
 mod io;
 pub mod judge;
 mod leaving;
+mod lone;
 mod message;
 mod meter;
 mod names;
@@ -38,6 +40,7 @@ use arc_swap::ArcSwap;
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::owed::Owed;
 
+use begin::Begun;
 pub use control::{Handle, Order};
 use held::Held;
 use io::{Event, Io};
@@ -153,8 +156,8 @@ struct Flow {
     client: Attendance,
     /// Portals whose statements touch the session, until the transaction ends.
     portals: Vec<Portal>,
-    /// The text by which the client began a read-only transaction that no server knows of yet.
-    begun: Option<bytes::Bytes>,
+    /// A read-only transaction that no server knows of yet.
+    begun: Option<Box<Begun>>,
     /// A read on a replica that can still be asked again elsewhere.
     retry: retry::Retry,
     /// What the rules said of the request at the front of the inbox, which has to wait.
@@ -265,6 +268,7 @@ impl Session {
                 Wake::Event(Event::ClientGone) => self.flow.client = Attendance::Gone,
                 Wake::Silence => self.probe_client(),
                 Wake::Overrun => self.cancel_overrun(),
+                Wake::Idleness => return Err(begin::idle_too_long()),
                 Wake::Event(Event::Server) => self.relay()?,
                 Wake::Event(Event::ServerGone(error)) => {
                     if let Some(end) = self.server_gone(&error)? {
@@ -297,6 +301,9 @@ impl Session {
             }
             if flow.overrun.poll(cx).is_ready() {
                 return std::task::Poll::Ready(Wake::Overrun);
+            }
+            if flow.begun.as_mut().is_some_and(|begun| begun.poll_idle(cx).is_ready()) {
+                return std::task::Poll::Ready(Wake::Idleness);
             }
             io.poll_event(server.as_deref_mut(), listen, cx).map(Wake::Event)
         })
@@ -337,6 +344,8 @@ enum Wake {
     Event(Event),
     /// What is under way has taken longer than a rule lets it.
     Overrun,
+    /// The client was idle for too long in a transaction that no server knows of.
+    Idleness,
     Order(Order),
     /// Nothing has happened for a while to a client that is leaving.
     Silence,

@@ -84,6 +84,9 @@ impl Session {
             if let Some(refusal) = note.as_ref().and_then(refusal) {
                 self.flow.refusal = Some(refusal);
             }
+            if !bytes.is_empty() {
+                self.retry_is_over(Deal::Forward);
+            }
             self.io.settle_approved();
             self.io.to_client.extend(&bytes);
         }
@@ -152,11 +155,13 @@ impl Session {
         let head = self.io.unscanned();
         let body = &head[5..head.len().min(header.frame_len())];
         let error = ErrorHead::read(body);
-        self.shared.counters.error(error.sqlstate.as_bytes());
         if error.fatal {
             // The server speaks to whoever is connected, asked or not; then it closes the connection.
             let retry = self.can_retry();
             self.flow.fatal = !retry;
+            if !retry {
+                self.shared.counters.error(error.sqlstate.as_bytes());
+            }
             self.deal(header, if retry { Deal::Swallow } else { Deal::Forward });
             return Ok(());
         }
@@ -166,7 +171,9 @@ impl Session {
             self.shared.account.database.definitions_changed();
         }
         let reply = self.owed.reply(b'E').map_err(|error| desync(&error))?;
-        if self.retry_instead(&error.sqlstate) {
+        let at_fault = reply.skipped.first().or_else(|| self.owed.head());
+        let catching_up = matches!(at_fault.and_then(|entry| entry.effect.as_ref()), Some(Note::CatchUp));
+        if !catching_up && self.retry_instead(&error.sqlstate) {
             self.undo(reply.skipped);
             self.deal(header, Deal::Swallow);
             return Ok(());
@@ -187,7 +194,12 @@ impl Session {
                 told.take().or_else(|| self.io.unscanned().get(..header.frame_len()).map(<[u8]>::to_vec));
             self.flow.refusal = frame.map(|frame| without_position(&frame));
         }
-        match told.filter(|_| deal == Deal::Forward) {
+        let told = told.filter(|_| deal == Deal::Forward);
+        if deal == Deal::Forward {
+            let told = told.as_ref().and_then(|frame| Some(ErrorHead::read(frame.get(5..)?).sqlstate));
+            self.shared.counters.error(told.unwrap_or(error.sqlstate).as_bytes());
+        }
+        match told {
             Some(frame) => {
                 self.deal(header, Deal::Swallow);
                 self.io.settle_approved();

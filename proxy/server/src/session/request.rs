@@ -6,13 +6,14 @@
 //! 4. perform: borrow a connection of that role (`held`), translate names (`extended`, `names`), send;
 //! 5. relay the replies (`relay`), settle what they mean (`settle`), give the connection back (`held`).
 
-use pointsman_policy::{Access, Decision, Replicas, Route, SessionView};
+use pointsman_policy::{Access, Decision, Replicas, Route, SessionView, Touched};
 use pointsman_sql::Facts;
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::error::WireError;
 use pointsman_wire::frame::{Header, frontend_body_max};
 use pointsman_wire::owed::{Ask, Deal};
 
+use super::failed::aborted;
 use super::judge::{Judged, Verdict, templates_held};
 use super::{Passing, Session};
 use crate::fault::Fault;
@@ -40,6 +41,8 @@ pub(super) struct Request<'a> {
     pub facts: &'a Facts,
     /// What they mean.
     pub verdict: &'a Verdict,
+    /// What the whole request reads.
+    pub reads: &'a Touched,
     /// What the rules say of it.
     pub decision: Option<&'a Decision>,
     /// The route that the developer asks for, where a rule lets them.
@@ -201,10 +204,13 @@ impl Session {
     }
 
     async fn function_call(&mut self, header: Header) -> Result<Taken, Fault> {
+        if self.has_failed_here() {
+            return self.refuse(header.frame_len(), aborted());
+        }
         match self.perform_on(None).await {
             Ok(true) => {}
             Ok(false) => return Ok(Taken::NotNow),
-            Err(fault) => return self.refuse_query(header.frame_len(), fault).await,
+            Err(fault) => return self.refuse_query(header.frame_len(), fault),
         }
         self.send_frame(header.frame_len());
         self.owed.push(Ask::FunctionCall, Deal::Forward, None);
@@ -219,20 +225,16 @@ impl Session {
     }
 
     /// Tells the client of an error in place of the reply to a simple query or function call of this length. A
-    /// transaction that is open stays open: the server has heard nothing of it.
-    ///
-    /// A transaction that the client has begun and no server knows of cannot be failed without one: then the session ends.
+    /// transaction that is open on a server stays open: the server has heard nothing of it.
     pub(super) fn refuse(&mut self, frame_len: usize, fault: Fault) -> Result<Taken, Fault> {
-        if self.flow.begun.is_some() {
-            return Err(fault);
-        }
         self.tell(fault)?;
         self.io.from_client.consume(frame_len);
         self.io.to_client.extend(&super::message::ready(self.status.byte()));
         Ok(Taken::Done)
     }
 
-    /// Tells the client of an error. One that ends the session is passed on.
+    /// Tells the client of an error. One that ends the session is passed on. A transaction that no server knows of fails
+    /// with it.
     pub(super) fn tell(&mut self, fault: Fault) -> Result<(), Fault> {
         if self.flow.ends() {
             return Err(fault);
@@ -241,6 +243,10 @@ impl Session {
         self.shared.counters.error(fault.sqlstate.as_bytes());
         self.io.settle_approved();
         self.io.to_client.extend(&fault.encode("ERROR"));
+        if self.flow.begun.is_some() {
+            self.status = TransactionStatus::Failed;
+            self.note_answered();
+        }
         Ok(())
     }
 

@@ -1,14 +1,16 @@
-//! A read on a replica that fails before its first reply is asked again elsewhere: the client never knows.
+//! Reads on a replica that fail before their first reply are asked again elsewhere: the client never knows.
 
 use pointsman_wire::backend::TransactionStatus;
+use pointsman_wire::frame::Header;
 use pointsman_wire::owed::Deal;
 
+use super::begin::Begun;
 use super::{End, Session};
 use crate::fault::Fault;
 use crate::transport::buffer::Buffer;
 use crate::upstream::config::Role;
 
-/// Longest request kept for another try, in bytes.
+/// Requests kept for another try, in bytes.
 const RETRY_BYTES_MAX: usize = 256 * 1024;
 /// Room for requests that is kept from one to the next, in bytes.
 const RETRY_BYTES_KEPT: usize = 16 * 1024;
@@ -17,11 +19,17 @@ const RETRY_BYTES_KEPT: usize = 16 * 1024;
 /// transaction, recovery in progress, shutting down, starting up.
 const REPLICA_ONLY: [&str; 6] = ["40001", "25006", "55000", "57P01", "57P02", "57P03"];
 
-/// The request that can still be asked again.
+/// The requests that can still be asked again: each a query, or a batch with its `Sync`.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
-    /// The client's own bytes; empty when there is nothing to retry.
-    request: Vec<u8>,
+    /// The client's own bytes, oldest first; empty when there is nothing to retry.
+    requests: Vec<u8>,
+    /// How many they are.
+    count: usize,
+    /// The first of them is being answered.
+    answered: bool,
+    /// The transaction that they are the first statements of, which was held back until they came.
+    begun: Option<Box<Begun>>,
     /// The server not to ask again.
     avoid: Option<usize>,
     /// The replica refused: the request goes elsewhere at its ReadyForQuery.
@@ -33,47 +41,101 @@ impl Retry {
     pub fn avoid(&self) -> Option<usize> {
         self.avoid
     }
+
+    /// Whether more than the newest request can be asked again.
+    pub fn has_earlier(&self) -> bool {
+        self.count > 1
+    }
+
+    /// A transaction that was held back is sent, in front of its first statement.
+    pub fn note_begun(&mut self, begun: Box<Begun>) {
+        self.forget();
+        self.begun = Some(begun);
+    }
+
+    fn forget(&mut self) {
+        self.requests.clear();
+        self.requests.shrink_to(RETRY_BYTES_KEPT);
+        self.count = 0;
+        self.answered = false;
+        self.begun = None;
+        self.avoid = None;
+    }
+
+    /// The first request is answered.
+    fn pop(&mut self) {
+        let mut len = 0;
+        while let Ok(Some(header)) = Header::peek(self.requests.get(len..).unwrap_or_default()) {
+            len += header.frame_len();
+            if matches!(header.tag, b'Q' | b'S') {
+                break;
+            }
+        }
+        self.requests.drain(..len.min(self.requests.len()));
+        self.count -= 1;
+        self.answered = false;
+    }
 }
 
 impl Session {
-    /// Keeps the next `length` bytes of the client if they are a read, alone, on its way to a replica.
+    /// Keeps the next `length` bytes of the client if they are a read on its way to a replica, behind nothing but such
+    /// reads, and outside of a transaction or the first in it.
     pub(super) fn note_retry(&mut self, reads: bool, length: usize) {
-        let retry = &mut self.flow.retry;
-        let alone = self.owed.is_empty() && self.status == TransactionStatus::Idle;
+        let free = self.status == TransactionStatus::Idle || self.flow.retry.begun.is_some();
         let on_replica = self.held.as_ref().is_some_and(|held| held.role == Role::Replica);
-        // A second request behind the first: neither can be asked again without answering out of order.
-        retry.request.clear();
+        let fits = length <= RETRY_BYTES_MAX.saturating_sub(self.flow.retry.requests.len());
+        let retry = &mut self.flow.retry;
         retry.refused = false;
-        if reads && alone && on_replica && length <= RETRY_BYTES_MAX {
-            retry.request.extend_from_slice(&self.io.from_client.bytes()[..length]);
+        // What is behind a request that is not kept cannot be asked again without answering out of order.
+        if reads && free && on_replica && fits && self.owed.readies_forwarded() == retry.count {
+            retry.requests.extend_from_slice(&self.io.from_client.bytes()[..length]);
+            retry.count += 1;
         } else {
-            retry.avoid = None;
+            retry.forget();
         }
     }
 
     /// A reply is on its way to the client: from now on the request cannot be asked again.
     pub(super) fn retry_is_over(&mut self, deal: Deal) {
         let retry = &mut self.flow.retry;
-        if deal == Deal::Forward && !retry.refused && !retry.request.is_empty() {
-            retry.request.clear();
-            retry.request.shrink_to(RETRY_BYTES_KEPT);
+        if deal == Deal::Forward && !retry.refused && retry.count > 0 {
             retry.avoid = None;
+            match retry.count {
+                1 => retry.forget(),
+                _ => retry.answered = true,
+            }
+        }
+    }
+
+    /// At ReadyForQuery: what is behind the request that is answered can be asked again still, unless it is in a
+    /// transaction now.
+    pub(super) fn retry_goes_on(&mut self) {
+        let idle = self.status == TransactionStatus::Idle;
+        let retry = &mut self.flow.retry;
+        match retry.count {
+            0 => {}
+            1 => retry.forget(),
+            _ if !idle || retry.begun.is_some() => retry.forget(),
+            _ => retry.pop(),
         }
     }
 
     /// Whether an error of this SQLSTATE is kept from the client, since another server will do better.
     pub(super) fn retry_instead(&mut self, sqlstate: &str) -> bool {
-        let retry = &mut self.flow.retry;
-        if !retry.request.is_empty() && self.flow.passing.is_none() && REPLICA_ONLY.contains(&sqlstate) {
-            retry.refused = true;
+        if self.has_unanswered() && REPLICA_ONLY.contains(&sqlstate) {
+            self.flow.retry.refused = true;
         }
-        retry.refused
+        self.flow.retry.refused
     }
 
-    /// Whether the request in flight can be asked again of another server.
+    fn has_unanswered(&self) -> bool {
+        self.flow.retry.count > 0 && !self.flow.retry.answered && self.flow.passing.is_none()
+    }
+
+    /// Whether the requests in flight can be asked again of another server.
     pub(super) fn can_retry(&self) -> bool {
         let on_replica = self.held.as_ref().is_some_and(|held| held.role == Role::Replica);
-        on_replica && !self.flow.retry.request.is_empty() && self.flow.passing.is_none()
+        on_replica && self.has_unanswered()
     }
 
     /// At ReadyForQuery: whether the request is asked again now.
@@ -83,21 +145,48 @@ impl Session {
         }
         let index = self.held.as_ref().map(|held| held.server.index);
         self.flow.failed = false;
-        self.put_back(index);
+        if self.flow.retry.count == 1 && self.flow.retry.begun.is_none() {
+            self.put_back(index);
+        } else {
+            // What follows on this connection is answered out of order, or in a transaction that has failed.
+            self.ask_elsewhere(index);
+        }
         true
     }
 
-    /// Puts the request in front of whatever the client has sent since.
+    /// Puts the requests in front of whatever the client has sent since.
     fn put_back(&mut self, avoid: Option<usize>) {
         let retry = &mut self.flow.retry;
-        retry.refused = false;
-        retry.avoid = avoid;
         let mut inbox = Buffer::default();
-        inbox.extend(&retry.request);
+        inbox.extend(&retry.requests);
         inbox.extend(self.io.from_client.bytes());
         self.io.from_client = inbox;
-        retry.request.clear();
+        retry.forget();
+        retry.refused = false;
+        retry.avoid = avoid;
+        // What was known of the front of the inbox is not of these.
+        self.flow.surveyed = 0;
+        self.flow.admission = None;
         self.shared.counters.retried();
+    }
+
+    /// Gives the connection up, and asks again elsewhere what was asked on it.
+    fn ask_elsewhere(&mut self, avoid: Option<usize>) {
+        let abandoned = self.owed.abandon();
+        self.undo(abandoned);
+        // What was answered before is the client's.
+        self.io.settle_approved();
+        self.io.from_server.consume(self.io.from_server.len());
+        self.flow.relaying = 0;
+        self.flow.fatal = false;
+        let begun = self.flow.retry.begun.take();
+        self.put_back(avoid);
+        self.drop_held();
+        if begun.is_some() {
+            self.flow.begun = begun;
+            self.status = TransactionStatus::InTransaction;
+            self.note_answered();
+        }
     }
 
     /// The server connection failed. The client hears of it unless nothing was asked, or can be asked elsewhere.
@@ -107,13 +196,7 @@ impl Session {
         self.note_lost();
         self.shared.cluster.suspect_server(index);
         if self.can_retry() {
-            let abandoned = self.owed.abandon();
-            self.undo(abandoned);
-            self.io.from_server.consume(self.io.from_server.len());
-            self.flow.relaying = 0;
-            self.flow.fatal = false;
-            self.put_back(Some(index));
-            self.drop_held();
+            self.ask_elsewhere(Some(index));
             return Ok(None);
         }
         if self.flow.fatal {

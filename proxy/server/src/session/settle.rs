@@ -218,7 +218,7 @@ impl Session {
         }
         if !own {
             self.flow.refusal = None;
-            self.retry_is_over(reply.deal);
+            self.retry_goes_on();
             self.meter.ready(!self.owed.is_empty(), status == TransactionStatus::Idle);
             self.transaction_boundary(status);
             if self.owed.is_empty() {

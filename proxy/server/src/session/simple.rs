@@ -19,6 +19,11 @@ use crate::upstream::settings::Value;
 impl Session {
     pub(super) async fn simple(&mut self, header: Header) -> Result<Taken, Fault> {
         let frame_len = header.frame_len();
+        if self.has_failed_here()
+            && let Some(taken) = self.answer_failed_query(frame_len)?
+        {
+            return Ok(taken);
+        }
         let Some(mut judged) = self.judge_query(frame_len) else { return self.malformed(frame_len).await };
         if judged.is_uncertain() {
             self.await_functions(&judged.verdict).await;
@@ -39,17 +44,18 @@ impl Session {
         let text = named.clone().unwrap_or_else(|| self.text_for_rules(frame_len));
         let decision = match self.admission(&facts, &verdict, &text) {
             Ok(decision) => decision,
-            Err(fault) => return self.refuse_query(frame_len, fault).await,
+            Err(fault) => return self.refuse_query(frame_len, fault),
         };
         let wanted = self.wanted(decision.as_deref(), &text);
-        let request = Request { facts: &facts, verdict: &verdict, decision: decision.as_deref(), wanted };
+        let (facts, verdict, reads) = (&*facts, &*verdict, &verdict.footprint.reads);
+        let request = Request { facts, verdict, reads, decision: decision.as_deref(), wanted };
         if self.hold_back_query(frame_len, &request) {
             return Ok(Taken::Done);
         }
         match self.perform_on(Some(&request)).await {
             Ok(true) => {}
             Ok(false) => return Ok(self.keep_admission(Ok(decision))),
-            Err(fault) => return self.refuse_query(frame_len, fault).await,
+            Err(fault) => return self.refuse_query(frame_len, fault),
         }
         self.limit_time();
         self.count(verdict.kind);
@@ -109,7 +115,7 @@ impl Session {
         match self.perform_on(None).await {
             Ok(true) => {}
             Ok(false) => return Ok(Taken::NotNow),
-            Err(fault) => return self.refuse_query(frame_len, fault).await,
+            Err(fault) => return self.refuse_query(frame_len, fault),
         }
         self.send_frame(frame_len);
         self.owe_query(None);
@@ -123,10 +129,10 @@ impl Session {
     }
 
     /// A simple query does away with the unnamed statement, the client's and the server's; unless an error before it makes
-    /// the server skip it.
+    /// the server skip it, or what came before it is asked again.
     fn owe_query(&mut self, note: Option<Note>) {
         let before = self.statements.set_unnamed(None);
-        if self.flow.unsynced {
+        if self.flow.unsynced || self.flow.retry.has_earlier() {
             self.owed.push(Ask::Local(Bytes::new()), Deal::Forward, Some(Note::Unnamed(before)));
         }
         self.owed.push(Ask::Query, Deal::Forward, note);
