@@ -1,7 +1,7 @@
 #!/bin/bash
 # The feed workload of a social platform through Pointsman, in front of a throwaway PostgreSQL primary and replica.
 # usage: examples/demo.sh [--once] [--scale 0.02] [--seconds 10] [--clients 16] [--protocol simple|extended|prepared]
-# Prints what went where and the latencies, then leaves everything running to be tried with psql until Ctrl-C (--once: ends).
+# Prints what went where, what policies/agents.yaml made of it, and the latencies, then leaves everything running to be tried with psql until Ctrl-C (--once: ends).
 # Nothing is left behind. Scale 1 is 100,000 agents and 2,000,000 interactions.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,6 +17,11 @@ while [ $# -gt 0 ]; do
   esac
   printf -v "${1#--}" %s "$2"; shift 2
 done
+
+# The policy for this workload. Its limits are raised, since the mix is more than they allow.
+policy() {
+  sed -E 's/timeout: [0-9]+s/timeout: 1m/; s|rate: [0-9]+/s, burst: [0-9]+|rate: 1000000/s|' "$root/policies/agents.yaml"
+}
 
 # The platform's mix, of 100 statements.
 kinds=(feed@40 agent@30 friends@20 record@8 compatible@2)
@@ -41,10 +46,12 @@ direct="postgres://app@127.0.0.1:$primary_port/app"
 PGHOST=127.0.0.1 PGPORT=$primary_port PGUSER=app PGPASSWORD=app PGDATABASE=app "$here/workload/load.sh" "$scale"
 start_replica replica "$primary_port"; replica_port=$port
 
-say "starting Pointsman"
+say "starting Pointsman with policies/agents.yaml"
+policy >"$stage/agents.yaml"
 # The URL's role may read the verifiers of the others, so any role of the cluster can log in.
 start_pointsman pointsman --primary "postgres://postgres:postgres@127.0.0.1:$primary_port/app" \
-  --replica "postgres://postgres:postgres@127.0.0.1:$replica_port/app" --pool-size 8
+  --replica "postgres://postgres:postgres@127.0.0.1:$replica_port/app" --pool-size 8 \
+  --policy "$stage/agents.yaml"
 proxy_port=$port
 
 say "running the mix: ${kinds[*]}, $clients clients, $seconds s"

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Prints the demo's two tables: latencies of each kind of query from pgbench's logs, and what went where from /metrics.
+"""Prints the demo's tables: latencies of each kind of query from pgbench's logs; what went where, and how often each rule
+of the policies matched, from /metrics.
 
 usage: report.py STAGE_DIRECTORY KIND@WEIGHT...     reads STAGE/mix.* and STAGE/metrics
 """
@@ -33,16 +34,16 @@ def at(ordered, part):
     return f"{ordered[min(len(ordered) - 1, int(part * len(ordered)))]:.2f}" if ordered else "-"
 
 
-def statements(stage):
-    """Statement counts by kind and target from the metrics text."""
-    counts = {}
+def counts(stage, name, row, column):
+    """One counter's values from the metrics text, by two of its labels."""
+    found = {}
     with open(f"{stage}/metrics") as text:
         for line in text:
-            if not line.startswith("pointsman_statements_total{"):
+            if not line.startswith(name + "{"):
                 continue
             labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
-            counts.setdefault(labels["kind"], {})[labels["target"]] = int(float(line.rsplit(None, 1)[1]))
-    return counts
+            found.setdefault(labels[row], {})[labels[column]] = int(float(line.rsplit(None, 1)[1]))
+    return found
 
 
 def main():
@@ -52,10 +53,13 @@ def main():
     print(f"\nLatency in ms of {total} transactions in {seconds:.1f} s ({total / max(seconds, .001):.0f} a second)")
     table(["query", "count", "p50", "p95", "p99", "max"],
           [[k, len(v), at(v, .5), at(v, .95), at(v, .99), at(v, 1)] for k, v in took.items()])
-    counts = statements(stage)
-    targets = sorted({target for by in counts.values() for target in by})
+    went = counts(stage, "pointsman_statements_total", "kind", "target")
+    targets = sorted({target for by in went.values() for target in by})
     print("\nStatements, by kind and where they went")
-    table(["kind", *targets], [[k, *(by.get(t, 0) for t in targets)] for k, by in counts.items() if any(by.values())])
+    table(["kind", *targets], [[k, *(by.get(t, 0) for t in targets)] for k, by in went.items() if any(by.values())])
+    for policy, matches in counts(stage, "pointsman_rule_matches_total", "policy", "rule").items():
+        print(f"\nStatements that the rules of policy {policy} matched")
+        table(["rule", "matched"], matches.items())
 
 
 if __name__ == "__main__":

@@ -227,6 +227,13 @@ async fn write(wire: &mut Wire, table: &str, number: usize) {
     }
 }
 
+/// How often the session writes and reads: `CONSISTENCY_WRITES`, by default 10,000 times.
+fn writes() -> usize {
+    let told = std::env::var("CONSISTENCY_WRITES").ok();
+    let told = told.map(|text| text.parse().expect("CONSISTENCY_WRITES is a number"));
+    told.unwrap_or(if Proxy::is_direct() { 100 } else { 10_000 })
+}
+
 /// One session writes and reads 10,000 times, each way to commit in turn, while the replicas are paused and resumed at
 /// random: neither it nor another session ever misses a write that was acknowledged.
 #[tokio::test]
@@ -245,8 +252,7 @@ async fn ten_thousand_writes_are_seen_while_replicas_lag() {
     reads_reach_replica(stage, &mut wire).await;
     let before = proxy.metric("pointsman_statements_total", &["replica"]).await;
     let (admins, mut turn) = ([stage.replicas[0].admin().await, stage.replicas[1].admin().await], 0_usize);
-    let count = if Proxy::is_direct() { 100 } else { 10_000 };
-    for number in 1..=count {
+    for number in 1..=writes() {
         if number % 50 == 0 {
             turn += 1;
             let order = if turn % 3 == 0 { "pause" } else { "resume" };

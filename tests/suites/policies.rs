@@ -178,6 +178,60 @@ async fn rates_are_limited() {
     assert_eq!(error.code().map(|code| code.code()), Some("53400"));
 }
 
+/// What is used up stays so when a file with other rules comes into force.
+#[tokio::test]
+async fn limits_outlive_a_reload() {
+    let stage = shared().await;
+    let few = "    - {name: few, match: {text: 'few_of_these'}, rate_limit: {per: user, rate: 3/h}}\n";
+    let (proxy, mut wire) = under(stage, &format!("  rules:\n{few}")).await;
+    for _ in 0..3 {
+        assert_eq!(refused(&mut wire, "SELECT 'few_of_these'").await, "");
+    }
+    assert_eq!(refused(&mut wire, "SELECT 'few_of_these'").await, "53400");
+    let no = "    - {name: no, match: {text: 'none_of_these'}, refuse: {message: no}}\n";
+    proxy.write_config(stage, &policy(stage, &format!("  rules:\n{no}{few}")));
+    proxy.signal("HUP");
+    eventually("the new rule is in force", SOON, || async {
+        refused(&mut proxy.wire().await, "SELECT 'none_of_these'").await == "42501"
+    })
+    .await;
+    assert_eq!(refused(&mut wire, "SELECT 'few_of_these'").await, "53400");
+    assert_eq!(proxy.metric("pointsman_rule_refusals_total", &["\"few\""]).await, 2.0, "the counts go on");
+}
+
+/// `route: any`: the primary serves such reads beside the replica.
+#[tokio::test]
+async fn any_server_serves_what_may_go_anywhere() {
+    let stage = shared().await;
+    let table = unique("anywhere");
+    stage.primary.sql(&format!("CREATE TABLE {table} (id int); GRANT ALL ON {table} TO PUBLIC")).await;
+    let rules = format!("  rules:\n    - {{name: anywhere, match: {{reads: {table}}}, route: any}}\n");
+    let (proxy, mut wire) = under(stage, &rules).await;
+    let marker = unique("any");
+    let sql = format!("SELECT * FROM {table} /* {marker} */");
+    eventually("both serve", SOON, || async {
+        let mut asked = Vec::new();
+        for _ in 0..8 {
+            let (mut wire, sql) = (proxy.wire().await, sql.clone());
+            asked.push(tokio::spawn(async move {
+                for _ in 0..20 {
+                    wire.run(&sql).await;
+                }
+            }));
+        }
+        for each in asked {
+            each.await.expect("reads are served");
+        }
+        stage.served_by(&marker) == "primary+replica0"
+    })
+    .await;
+    assert_eq!(
+        simple(stage, &mut wire, "SELECT 1").await,
+        "replica0",
+        "what no rule means goes to the replica"
+    );
+}
+
 /// A rule's timeout cancels the statement as `statement_timeout` would, and nothing after it.
 #[tokio::test]
 async fn statements_are_timed() {

@@ -1,10 +1,10 @@
 //! SIGHUP changes what has changed, SIGTERM lets transactions end, SIGINT twice ends at once.
 use std::time::{Duration, Instant};
 
-use pointsman_tests::{Wire, eventually, msg, tags};
+use pointsman_tests::{Stage, Wire, eventually, msg, tags, within};
 use tokio::net::TcpStream;
 
-use crate::common::{SOON, shared, unique};
+use crate::common::{ADMIN, SOON, row_of, shared, unique};
 
 /// Reload drops pools or statistics: clients, transactions, server connections and counters stay.
 #[tokio::test]
@@ -132,6 +132,51 @@ async fn a_drain_is_bounded() {
     proxy.signal("TERM");
     proxy.wait_exit(SOON).await;
     assert!(start.elapsed() >= Duration::from_millis(600) && start.elapsed() < Duration::from_secs(6));
+}
+
+/// Who waits for a primary when a drain begins is told so, and waits no longer: it was not sent.
+#[tokio::test]
+async fn a_drain_ends_waits_for_a_primary() {
+    let stage = Stage::new().start().await;
+    let config = "shutdown_timeout: 60s\nfailover_wait: 60s\nhealth: {interval: 200ms, timeout: 1s}\n";
+    let proxy = stage.proxy(config).await;
+    let mut waits = proxy.wire().await;
+    waits.run("SELECT pg_advisory_xact_lock(1)").await;
+    stage.primary.stop("INT").await;
+    waits.send(&msg::query("SELECT pg_advisory_xact_lock(1)")).await;
+    waits.quiet(Duration::from_millis(500)).await;
+    proxy.signal("TERM");
+    let frames = within("the wait ends", SOON, waits.until_closed()).await;
+    assert_eq!(frames.first().map(|frame| frame.sqlstate()).as_deref(), Some("57P01"), "{frames:?}");
+    assert_eq!(proxy.wait_exit(SOON).await, 0);
+}
+
+/// The same while everything is paused: for whoever waits with a statement, and for whoever waits to be let in.
+#[tokio::test]
+async fn a_drain_ends_a_pause() {
+    let proxy = shared().await.proxy(&format!("{ADMIN}shutdown_timeout: 60s\n")).await;
+    let mut console = Wire::login(proxy.port, "alice", "pointsman").await;
+    let watch = proxy.console().await;
+    let mut waits = proxy.wire().await;
+    waits.run("SELECT 1").await;
+    console.run("PAUSE").await;
+    waits.send(&msg::query("SELECT 2")).await;
+    let waiting = || async { row_of(&watch, "SHOW POOLS", "user", "app").await["cl_waiting"] == "1" };
+    eventually("the statement waits", SOON, waiting).await;
+    let port = proxy.port;
+    let newcomer = tokio::spawn(async move {
+        let mut wire = Wire::connect(port).await;
+        let secret = pointsman_tests::Secret::Password("password");
+        let credentials = pointsman_tests::Credentials::new(&[("user", "bob"), ("database", "app")], secret);
+        wire.authenticate(&credentials).await.is_ok()
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!newcomer.is_finished(), "the newcomer waits");
+    proxy.signal("TERM");
+    let frames = within("the wait ends", SOON, waits.until_closed()).await;
+    assert_eq!(frames.first().map(|frame| frame.sqlstate()).as_deref(), Some("57P01"), "{frames:?}");
+    assert_eq!(proxy.wait_exit(SOON).await, 0);
+    assert!(!newcomer.await.expect("it does not panic"), "the newcomer is not let in");
 }
 
 /// With nobody there a drain ends at once.

@@ -9,6 +9,8 @@ use tokio::sync::Mutex;
 use crate::common::{SOON, reads_reach_replica, server_of, unique};
 
 const INTERVAL: Duration = Duration::from_millis(500);
+/// The first row of those who write after a fencing.
+const AFTER: u32 = 2_000_000_000;
 const HEALTH: &str = "health: {interval: 500ms, timeout: 1s}\n";
 
 /// A value of one server's metric.
@@ -54,6 +56,14 @@ async fn insert(proxy: Arc<Proxy>, table: String, first: u32, told: Arc<Mutex<To
     }
 }
 
+/// The new primary has all that was acknowledged.
+async fn assert_nothing_lost(stage: &Stage, table: &str, told: &Told) {
+    let rows = stage.replica().admin().await.query(&format!("SELECT id FROM {table}"), &[]).await;
+    let there: std::collections::HashSet<i32> = rows.expect("rows").iter().map(|row| row.get(0)).collect();
+    let lost: Vec<_> = told.acknowledged.iter().filter(|(id, _)| !there.contains(&(*id as i32))).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+}
+
 /// The primary dies under load and a replica is promoted: nothing acknowledged is lost, writes are taken within two
 /// health intervals, nothing goes to the old primary, which comes back too, and no read to a replica that follows it.
 #[tokio::test]
@@ -92,10 +102,7 @@ async fn promotion_under_load_loses_nothing() {
     }
     assert_eq!(stage.primary.log().matches("INSERT INTO").count(), before, "writes to the old primary");
     let told = told.lock().await;
-    let rows = stage.replica().admin().await.query(&format!("SELECT id FROM {table}"), &[]).await;
-    let there: std::collections::HashSet<i32> = rows.expect("rows").iter().map(|row| row.get(0)).collect();
-    let lost: Vec<_> = told.acknowledged.iter().filter(|(id, _)| !there.contains(&(*id as i32))).collect();
-    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    assert_nothing_lost(&stage, &table, &told).await;
     // Only what was under way when the primary died may fail: one statement of each writer.
     assert!(told.failed.len() <= 4, "{:?}", told.failed);
     let mut reader = proxy.wire().await;
@@ -108,6 +115,53 @@ async fn promotion_under_load_loses_nothing() {
         "replica0",
         "the other replica follows the old primary still"
     );
+}
+
+/// A replica is promoted under load while the primary goes on: that is fenced, later stopped, and comes back. Nothing that
+/// was acknowledged is lost, and no statement that begins after the fencing goes to it.
+#[tokio::test]
+async fn promotion_beside_a_living_primary_loses_nothing() {
+    let stage = Stage::new().replicas(2).start().await;
+    let proxy = Arc::new(stage.proxy(HEALTH).await);
+    let table = unique("beside");
+    proxy.wire().await.run(&format!("CREATE TABLE {table} (id int PRIMARY KEY)")).await;
+    // Acknowledged means that both replicas have it: the old primary, which loses one, acknowledges nothing more.
+    stage.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 2 (*)'").await;
+    stage.primary.sql("SELECT pg_reload_conf()").await;
+    let (told, stop) = (Arc::new(Mutex::new(Told::default())), Arc::new(AtomicBool::new(false)));
+    let write = |from: u32| {
+        let (proxy, told, stop) = (Arc::clone(&proxy), Arc::clone(&told), Arc::clone(&stop));
+        tokio::spawn(insert(proxy, table.clone(), from, told, stop))
+    };
+    let acknowledged = |from: u32| {
+        let told = Arc::clone(&told);
+        async move { told.lock().await.acknowledged.iter().filter(|(id, _)| *id >= from).count() }
+    };
+    let mut writers: Vec<_> = (0..4).map(|number| write(number * 1_000_000)).collect();
+    eventually("writes flow", SOON, || async { acknowledged(0).await > 200 }).await;
+    stage.replica().promote().await;
+    let fenced = || is_in_state(&proxy, stage.primary.port, "fenced");
+    eventually("the old primary is fenced", SOON, fenced).await;
+    // What these send was sent after the fencing. The others may wait on the old primary for what cannot come.
+    writers.extend((0..4).map(|number| write(AFTER + number * 1_000_000)));
+    eventually("the new primary takes writes", SOON, || async { acknowledged(AFTER).await > 200 }).await;
+    stage.primary.stop("INT").await;
+    stage.primary.start().await;
+    eventually("the old primary is fenced again", SOON, fenced).await;
+    let count = acknowledged(0).await;
+    eventually("writes go on", SOON, || async { acknowledged(0).await > count + 200 }).await;
+    stop.store(true, Ordering::Release);
+    for writer in writers {
+        within("a writer ends", SOON, writer).await.expect("a writer does not panic");
+    }
+    let log = stage.primary.log();
+    let insert = format!("INSERT INTO {table} VALUES (");
+    let sent = log.split(&insert).skip(1);
+    let late: Vec<u32> = sent.filter_map(|rest| rest.split(')').next()?.parse().ok()).collect();
+    assert!(late.len() > 200 && late.iter().all(|id| *id < AFTER), "writes to the fenced primary");
+    assert_nothing_lost(&stage, &table, &*told.lock().await).await;
+    let failed = &told.lock().await.failed;
+    assert!(failed.len() <= 4, "only what the old primary had may fail: {failed:?}");
 }
 
 /// Statements that were not sent when the primary went away wait for the next one; a cancel ends the wait.

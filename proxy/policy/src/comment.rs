@@ -2,7 +2,6 @@
 
 use pointsman_sql::{LexRules, comments};
 
-use crate::pattern::Glob;
 use crate::rule::Route;
 
 /// What a hint's comment begins with.
@@ -29,14 +28,6 @@ pub fn hinted_route(sql: &[u8], rules: LexRules) -> Option<Route> {
 pub fn tags(sql: &[u8], rules: LexRules) -> impl Iterator<Item = (String, String)> {
     let texts = comments(sql, rules).filter_map(|comment| std::str::from_utf8(comment).ok());
     texts.filter(|text| !text.trim_start().starts_with(PREFIX)).flat_map(Tags)
-}
-
-pub(crate) fn has_hint(sql: &[u8], rules: LexRules, key: &str, glob: &Glob) -> bool {
-    hints(sql, rules).any(|(found, value)| found == key && glob.matches(value))
-}
-
-pub(crate) fn has_tag(sql: &[u8], rules: LexRules, key: &str, glob: &Glob) -> bool {
-    tags(sql, rules).any(|(found, value)| found == key && glob.matches(&value))
 }
 
 /// What is left of a comment; what is not a tag ends it.

@@ -9,6 +9,7 @@ use pointsman_sql::{Facts, LexRules, Literal, ValueRef};
 
 use crate::bits::Bits;
 use crate::identity::Identity;
+use crate::reading::Reading;
 use crate::rule::{Per, RateLimit, Refusal, Route};
 use crate::set::{PolicySet, RuleBits, Step};
 use crate::touched::Consistency;
@@ -111,9 +112,8 @@ impl Decision {
 impl RateLimit {
     /// A number for what this limit counts together: the same for equal values of all that it is `per`.
     #[must_use]
-    pub fn key(&self, rule: usize, identity: &Identity<'_>, facts: &Facts) -> u64 {
+    pub fn key(&self, identity: &Identity<'_>, facts: &Facts) -> u64 {
         let mut hasher = std::hash::DefaultHasher::new();
-        rule.hash(&mut hasher);
         for per in &self.per {
             match per {
                 Per::User => identity.user.hash(&mut hasher),
@@ -133,14 +133,15 @@ impl PolicySet {
     pub fn decide(&self, template: &RuleBits, session: &RuleBits, view: &StatementView<'_>) -> Decision {
         debug_assert!(template.is_of(self) && session.is_of(self), "bits of another set");
         let mut decision = Decision { keep_on_primary: template.keep_on_primary, ..Decision::default() };
+        let reading = Reading::of(view);
         let mut settled = 0;
         for at in 0..template.bits.words() {
-            let mut word = template.bits.word(at) & session.bits.word(at);
+            let mut word = template.bits.word(at) & session.bits.word(at) & self.word_for(at, view);
             while word != 0 {
                 let index = at * 64 + word.trailing_zeros() as usize;
                 word &= word - 1;
                 let Some(step) = self.steps.get(index) else { continue };
-                if step.dynamic && !self.text_matches(index, view) {
+                if step.dynamic && !self.text_matches(index, *step, &reading) {
                     continue;
                 }
                 if step.audit {
@@ -167,8 +168,15 @@ impl PolicySet {
         decision
     }
 
-    fn text_matches(&self, index: usize, view: &StatementView<'_>) -> bool {
-        self.ordered.get(index).is_some_and(|ordered| ordered.text_does(view, self.tables()))
+    /// The number of rows is told apart here: rules that ask for nothing else need not be fetched.
+    #[inline]
+    fn text_matches(&self, index: usize, step: Step, reading: &Reading<'_>) -> bool {
+        if let (Some(most), Some(rows)) = (step.limit_over, reading.rows_most())
+            && (rows <= i64::from(most) || step.only_limit)
+        {
+            return rows > i64::from(most);
+        }
+        self.ordered.get(index).is_some_and(|ordered| ordered.text_does(reading, self.tables()))
     }
 
     fn act(&self, index: usize, sets: u8, decision: &mut Decision) {

@@ -11,6 +11,7 @@ use crate::class::{Access, Class};
 use crate::decide::{Decision, StatementView};
 use crate::identity::Identity;
 use crate::plan::{Plan, Role, SessionView, plan};
+use crate::reading::Reading;
 use crate::rule::{Condition, Rule};
 use crate::set::PolicySet;
 use crate::verb;
@@ -189,13 +190,14 @@ fn failed<'r>(rule: &'r Rule, question: &Question<'_>) -> Vec<&'r Condition> {
     let Question { set, view, identity, .. } = question;
     let (of_statement, others): (Vec<_>, Vec<_>) =
         rule.conditions.iter().partition(|condition| condition.is_of_statement());
+    let reading = Reading::of(view);
     let mut failed = others;
     failed.retain(|condition| {
-        !(condition.of_session(identity) && condition.of_facts(view.facts) && condition.of_text(view))
+        !(condition.of_session(identity) && condition.of_facts(view.facts) && condition.of_text(&reading))
     });
     let unmet = |statement: &Statement| {
         let mut unmet = of_statement.clone();
-        unmet.retain(|condition| !condition.with_values(statement, set.tables(), view));
+        unmet.retain(|condition| !condition.with_values(statement, set.tables(), &reading));
         unmet
     };
     let best = view.facts.statements.iter().map(unmet).min_by_key(Vec::len);

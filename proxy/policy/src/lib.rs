@@ -16,6 +16,7 @@ mod pattern;
 mod plan;
 mod problem;
 pub mod queries;
+mod reading;
 mod rule;
 mod set;
 mod suggest;

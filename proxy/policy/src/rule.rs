@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use condition::{Condition, Ordered};
+pub(crate) use condition::{Condition, Ordered, rows_most};
 pub(crate) use lint::{against_earlier, alone};
 pub(crate) use read::{Home, mode, read};
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pointsman_sql::Facts;
 
 use crate::bits::Bits;
+use crate::decide::StatementView;
 use crate::file::{self, PolicyFile};
 use crate::identity::Identity;
 use crate::overrides::Overrides;
@@ -23,6 +24,12 @@ pub struct PolicySet {
     pub(crate) steps: Vec<Step>,
     /// Rules of which something must be asked of each text.
     dynamic: Bits,
+    /// Rules that can match while a transaction is open.
+    inside: Bits,
+    /// Rules that can match while none is.
+    outside: Bits,
+    /// Rules that can match a text without a comment.
+    bare: Bits,
     pub(crate) ordered: Vec<Ordered>,
     overrides: Overrides,
     tables: Tables,
@@ -47,6 +54,10 @@ pub struct PolicySummary {
 pub(crate) struct Step {
     /// Something must be asked of each text.
     pub(crate) dynamic: bool,
+    /// More rows than these must be asked for.
+    pub(crate) limit_over: Option<u32>,
+    /// That is all that must be asked of each text.
+    pub(crate) only_limit: bool,
     pub(crate) audit: bool,
     pub(crate) continues: bool,
     /// What it sets: a bit for each action.
@@ -77,7 +88,9 @@ impl Step {
             (Self::LOG, actions.log.is_some()),
         ];
         Self {
-            dynamic: ordered.is_dynamic(),
+            dynamic: ordered.limit_over.is_some() || !ordered.text.is_empty(),
+            limit_over: ordered.limit_over,
+            only_limit: ordered.text.is_empty(),
             audit: rule.mode == Mode::Audit,
             continues: rule.continues,
             sets: bits.iter().filter(|(_, set)| *set).fold(0, |all, (bit, _)| all | bit),
@@ -141,12 +154,14 @@ impl PolicySet {
         set.ordered = set.rules.iter().map(|rule| Ordered::new(&rule.conditions)).collect();
         set.steps =
             set.rules.iter().zip(&set.ordered).map(|(rule, ordered)| Step::of(rule, ordered)).collect();
-        for (index, step) in set.steps.iter().enumerate() {
-            if step.dynamic {
-                set.dynamic.insert(index);
-            }
-        }
-        set
+        let chosen = |is: &dyn Fn(usize) -> bool| (0..set.rules.len()).filter(|index| is(*index)).collect();
+        let (dynamic, inside, outside, bare): (Bits, Bits, Bits, Bits) = (
+            chosen(&|index| set.steps[index].dynamic),
+            chosen(&|index| set.ordered[index].transaction_may(true)),
+            chosen(&|index| set.ordered[index].transaction_may(false)),
+            chosen(&|index| !set.ordered[index].needs_comment()),
+        );
+        Self { dynamic, inside, outside, bare, ..set }
     }
 
     /// Grows with every set loaded in this process; zero for the empty default.
@@ -216,7 +231,15 @@ impl PolicySet {
         bits
     }
 
-    /// Whether deciding a text takes more of it than its facts: its literals, its comments, or the session's state.
+    /// A word of the rules that can match a text as it comes: in a transaction or outside, with a comment or without.
+    #[inline]
+    pub(crate) fn word_for(&self, at: usize, view: &StatementView<'_>) -> u64 {
+        let transaction = if view.in_transaction { &self.inside } else { &self.outside };
+        let comment = if view.commented { u64::MAX } else { self.bare.word(at) };
+        transaction.word(at) & comment
+    }
+
+    /// Whether deciding a text takes more of it than its facts: its literals or its comments, or all of it.
     #[must_use]
     pub fn asks_text(&self, template: &RuleBits, session: &RuleBits) -> bool {
         (0..self.dynamic.words())

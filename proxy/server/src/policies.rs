@@ -42,7 +42,7 @@ pub struct Policies {
     /// Beside each rule.
     counts: Vec<Arc<RuleCounts>>,
     /// Beside each rule that limits a rate.
-    limits: Vec<Option<Limit>>,
+    limits: Vec<Option<Arc<Limit>>>,
 }
 
 impl std::fmt::Debug for Policies {
@@ -55,18 +55,27 @@ impl std::fmt::Debug for Policies {
 }
 
 impl Policies {
-    /// A set that comes into force after `before`: rules of the same name go on counting where those were.
+    /// A set that comes into force after `before`: rules of the same name go on counting where those were, and limits that
+    /// are the same too.
     pub fn after(before: Option<&Self>, set: PolicySet) -> Self {
-        let known: HashMap<String, &Arc<RuleCounts>> = before
-            .into_iter()
-            .flat_map(|before| before.set.rules().iter().map(ToString::to_string).zip(&before.counts))
-            .collect();
-        let counts =
-            set.rules().iter().map(|rule| known.get(&rule.to_string()).copied().cloned().unwrap_or_default());
-        let counts = counts.collect();
-        let limits =
-            set.rules().iter().map(|rule| rule.actions.rate_limit.as_ref().map(Limit::new)).collect();
+        let names = before.into_iter().flat_map(|before| before.set.rules().iter().enumerate());
+        let known: HashMap<String, usize> = names.map(|(index, rule)| (rule.to_string(), index)).collect();
+        let (mut counts, mut limits) = (Vec::new(), Vec::new());
+        for rule in set.rules() {
+            let same = before.zip(known.get(&rule.to_string()).copied());
+            counts.push(same.and_then(|(before, at)| before.counts.get(at)).cloned().unwrap_or_default());
+            limits.push(rule.actions.rate_limit.as_ref().map(|limit| {
+                let kept = same.and_then(|(before, at)| before.limit_like(at, limit));
+                kept.unwrap_or_else(|| Arc::new(Limit::new(limit)))
+            }));
+        }
         Self { set, counts, limits }
+    }
+
+    /// What rule `index` has counted, if it has this very limit.
+    fn limit_like(&self, index: usize, limit: &RateLimit) -> Option<Arc<Limit>> {
+        let own = self.set.rules().get(index)?.actions.rate_limit.as_ref()?;
+        if own == limit { self.limits.get(index)?.clone() } else { None }
     }
 
     /// The rules in order, each with its counts.
@@ -135,7 +144,7 @@ impl Policies {
         let keys = || {
             decision.rate_limits(&self.set).filter_map(|(index, limit)| {
                 let state = self.limits.get(index)?.as_ref()?;
-                Some((index, limit, state, limit.key(index, identity, facts)))
+                Some((index, limit, state, limit.key(identity, facts)))
             })
         };
         if let Some((index, limit, ..)) = keys().find(|(_, _, state, key)| state.is_spent(*key)) {
@@ -243,5 +252,20 @@ mod tests {
         let matched: Vec<u64> =
             second.rules().map(|(_, counts)| counts.matched.load(Ordering::Relaxed)).collect();
         assert_eq!(matched, [0, 1]);
+    }
+
+    #[test]
+    fn a_limit_that_is_used_up_stays_so_over_a_reload() {
+        let (first, facts) = (policies(LIMIT, None), facts());
+        let ann = Identity { user: "ann", ..Identity::default() };
+        let over = |policies: &Policies| {
+            policies.over_limit(&decision(policies, &ann, &facts), &ann, &facts).is_some()
+        };
+        assert_eq!([over(&first), over(&first), over(&first), over(&first)], [false, false, false, true]);
+        let other = "    - {name: other, match: {verb: insert}, log: info}\n";
+        let second = policies(&format!("{other}{LIMIT}"), Some(&first));
+        assert!(over(&second), "the rule is the same, at another place");
+        let third = policies(&LIMIT.replace("3/m", "4/m"), Some(&second));
+        assert!(!over(&third), "another limit counts anew");
     }
 }

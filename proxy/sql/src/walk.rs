@@ -143,16 +143,22 @@ impl<'a> Walk<'a> {
     }
 
     fn function(&mut self, call: &protobuf::FuncCall) {
-        let parts: Vec<&str> = strings(&call.funcname).collect();
-        let [.., name] = parts.as_slice() else { return };
-        let schema = parts.len().checked_sub(2).map(|at| parts[at]);
+        let Some((schema, name)) = self.names_function(&call.funcname) else { return };
         if schema.is_none_or(|schema| schema == "pg_catalog") {
             self.session_function(name, call);
         }
+    }
+
+    /// A function is called by this name, which may be qualified.
+    fn names_function<'n>(&mut self, name: &'n [Node]) -> Option<(Option<&'n str>, &'n str)> {
+        let parts: Vec<&str> = strings(name).collect();
+        let name = *parts.last()?;
+        let schema = parts.len().checked_sub(2).map(|at| parts[at]);
         push_once(
             &mut self.statement.functions,
-            FunctionName { schema: schema.map(Into::into), name: (*name).into() },
+            FunctionName { schema: schema.map(Into::into), name: name.into() },
         );
+        Some((schema, name))
     }
 
     fn session_function(&mut self, name: &str, call: &protobuf::FuncCall) {

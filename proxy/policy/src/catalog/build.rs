@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pointsman_sql::{Analyzer, FunctionName, LexRules, Relation, Statement};
 
+use super::builtin::volatility;
 use super::family::{Families, is_compiled, is_plain_builtin};
 use super::rows::{RelationRow, Rows, TypeRow};
 use super::{Catalog, Function, Known, Obstacle, Volatility, suspect};
@@ -31,14 +32,15 @@ impl Catalog {
     fn add_functions(&mut self, rows: &Rows, overrides: &Overrides) {
         let suspects = suspect::suspects(&rows.functions);
         for row in &rows.functions {
-            let volatility = overrides.get(&row.schema, &row.name).unwrap_or(row.volatility);
+            let own = if row.builtin { volatility(&row.name, row.volatility) } else { row.volatility };
+            let volatility = overrides.get(&row.schema, &row.name).unwrap_or(own);
             if row.attribute && !row.builtin && volatility == Volatility::Volatile {
                 self.attributes.insert(row.name.clone());
             }
             let suspect = !row.builtin && suspects.contains(&row.name);
             let declared = declared_reads(overrides, &row.schema, &row.name, volatility);
             let plain = if row.builtin {
-                is_plain_builtin(&row.name, row.volatility == Volatility::Volatile)
+                is_plain_builtin(&row.name, own == Volatility::Volatile)
             } else {
                 declared.is_some() || row.volatility == Volatility::Immutable && is_compiled(&row.source)
             };

@@ -1,5 +1,7 @@
 //! What is known of PostgreSQL's own functions and settings beyond `pg_proc`.
 
+use super::Volatility;
+
 /// Functions of `pg_catalog` whose answer belongs to the server or the connection that gives it, though `pg_proc` may
 /// call them stable. Sorted.
 const SERVER_LOCAL: &[&str] = &[
@@ -100,6 +102,14 @@ pub(super) fn is_harmless(name: &str) -> bool {
     HARMLESS.binary_search(&name).is_ok()
 }
 
+/// PostgreSQL's methods of `TABLESAMPLE`. `pg_proc` calls them volatile, and nothing else can call them: they choose rows.
+const SAMPLING: &[&str] = &["bernoulli", "system"];
+
+/// How volatile a function of PostgreSQL's own is that `pg_proc` says this of.
+pub(super) fn volatility(name: &str, said: Volatility) -> Volatility {
+    if SAMPLING.contains(&name) { Volatility::Stable } else { said }
+}
+
 /// Settings that are the same on every server of a cluster, or follow the session. Sorted.
 const SHARED_SETTINGS: &[&str] = &[
     "application_name",
@@ -163,7 +173,7 @@ mod tests {
 
     #[test]
     fn lists_are_sorted() {
-        for list in [SERVER_LOCAL, HARMLESS, SHARED_SETTINGS] {
+        for list in [SERVER_LOCAL, HARMLESS, SAMPLING, SHARED_SETTINGS] {
             assert!(list.is_sorted());
         }
     }

@@ -97,7 +97,7 @@ fn limits_are_counted_by_what_they_are_per() {
         let mut analyzer = pointsman_sql::Analyzer::<()>::new(1);
         let facts = analyzer.analyze(sql.as_bytes(), pointsman_sql::LexRules::default()).facts.clone();
         let identity = Identity { user, application: "x", ..Identity::default() };
-        set.rules()[0].actions.rate_limit.as_ref().unwrap().key(0, &identity, &facts)
+        set.rules()[0].actions.rate_limit.as_ref().unwrap().key(&identity, &facts)
     };
     assert_eq!(key("a", "SELECT 1"), key("a", "SELECT 2"));
     assert_ne!(key("a", "SELECT 1"), key("b", "SELECT 1"));

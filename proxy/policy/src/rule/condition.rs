@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use pointsman_sql::{Facts, FunctionName, KeyPredicate, Kind, Relation, Statement, ValueRef};
 
-use crate::comment;
 use crate::decide::StatementView;
 use crate::identity::Identity;
 use crate::pattern::{Glob, NamePattern, Net};
+use crate::reading::Reading;
 use crate::tables::Tables;
 use crate::verb::Verbs;
 
@@ -74,20 +74,26 @@ pub(crate) struct Ordered {
     /// Of the whole text, by its template.
     pub(crate) template: Vec<Condition>,
     pub(crate) session: Vec<Condition>,
+    /// Whether a transaction has to be open, or must not be.
+    pub(crate) in_transaction: Option<bool>,
     /// Of each text anew.
     pub(crate) text: Vec<Condition>,
-    /// Those of `statement` that ask for values.
-    values: Vec<Condition>,
+    /// The condition of `statement` that asks for a value.
+    pub(crate) limit_over: Option<u32>,
 }
 
 impl Ordered {
     pub(crate) fn new(conditions: &[Condition]) -> Self {
         let mut ordered = Self::default();
         for condition in conditions {
-            if matches!(condition, Condition::LimitOver(_)) {
-                ordered.values.push(condition.clone());
+            if let Condition::LimitOver(most) = condition {
+                ordered.limit_over = Some(*most);
             }
             let place = match condition {
+                Condition::InTransaction(open) => {
+                    ordered.in_transaction = Some(*open);
+                    continue;
+                }
                 Condition::Template(..) => &mut ordered.template,
                 _ if condition.is_of_session() => &mut ordered.session,
                 _ if condition.is_of_statement() => &mut ordered.statement,
@@ -113,23 +119,30 @@ impl Ordered {
         self.session.iter().all(|condition| condition.of_session(identity))
     }
 
-    /// Whether something must be asked of each text.
-    pub(crate) fn is_dynamic(&self) -> bool {
-        !(self.values.is_empty() && self.text.is_empty())
+    /// Whether the session's texts can match while a transaction is open, or while none is.
+    pub(crate) fn transaction_may(&self, open: bool) -> bool {
+        self.in_transaction.is_none_or(|wanted| wanted == open)
+    }
+
+    /// Whether no text without a comment can match.
+    pub(crate) fn needs_comment(&self) -> bool {
+        self.text.iter().any(|condition| matches!(condition, Condition::Comment(..) | Condition::Hint(..)))
     }
 
     /// Whether what must be asked of each text is met; the template's part is.
-    pub(crate) fn text_does(&self, view: &StatementView<'_>, tables: &Tables) -> bool {
-        let met = |conditions: &[Condition], statement: &Statement| {
-            conditions.iter().all(|condition| condition.with_values(statement, tables, view))
-        };
-        self.text.iter().all(|condition| condition.of_text(view))
-            && (self.values.is_empty()
-                || match view.facts.statements.as_slice() {
-                    // The template's part is about this one.
-                    [only] => met(&self.values, only),
-                    all => all.iter().any(|statement| met(&self.statement, statement)),
-                })
+    pub(crate) fn text_does(&self, reading: &Reading<'_>, tables: &Tables) -> bool {
+        self.limit_does(reading, tables) && self.text.iter().all(|condition| condition.of_text(reading))
+    }
+
+    fn limit_does(&self, reading: &Reading<'_>, tables: &Tables) -> bool {
+        let Some(most) = self.limit_over else { return true };
+        match reading.rows_most() {
+            // The template's part is about this one.
+            Some(rows) => rows > i64::from(most),
+            None => reading.view.facts.statements.iter().any(|statement| {
+                self.statement.iter().all(|condition| condition.with_values(statement, tables, reading))
+            }),
+        }
     }
 }
 
@@ -137,9 +150,8 @@ impl Condition {
     /// Conditions of the text are asked in this order.
     fn cost(&self) -> u8 {
         match self {
-            Self::InTransaction(_) => 0,
-            Self::Comment(..) | Self::Hint(..) => 1,
-            _ => 2,
+            Self::Comment(..) | Self::Hint(..) => 0,
+            _ => 1,
         }
     }
 
@@ -210,30 +222,32 @@ impl Condition {
     }
 
     /// Like [`of_statement`](Self::of_statement), with the values of this text.
-    pub(crate) fn with_values(
-        &self,
-        statement: &Statement,
-        tables: &Tables,
-        view: &StatementView<'_>,
-    ) -> bool {
-        match (self.of_statement(statement, tables), self, statement.keys.limit) {
-            (Met::Perhaps, Self::LimitOver(most), Some(limit)) => {
-                view.integer(limit).is_none_or(|limit| limit > i64::from(*most))
-            }
-            (met, ..) => met == Met::Yes,
+    pub(crate) fn with_values(&self, statement: &Statement, tables: &Tables, reading: &Reading<'_>) -> bool {
+        match self {
+            Self::LimitOver(most) => rows_most(statement, reading.view) > i64::from(*most),
+            _ => self.of_statement(statement, tables) == Met::Yes,
         }
     }
 
-    /// A condition of each text.
-    pub(crate) fn of_text(&self, view: &StatementView<'_>) -> bool {
+    /// A condition of each text, or of its session's state.
+    pub(crate) fn of_text(&self, reading: &Reading<'_>) -> bool {
         match self {
-            Self::InTransaction(open) => view.in_transaction == *open,
-            Self::Text(regex) => regex.is_match(view.sql),
-            Self::Comment(key, glob) => view.commented && comment::has_tag(view.sql, view.rules, key, glob),
-            Self::Hint(key, glob) => view.commented && comment::has_hint(view.sql, view.rules, key, glob),
+            Self::InTransaction(open) => reading.view.in_transaction == *open,
+            Self::Text(regex) => regex.is_match(reading.view.sql),
+            Self::Comment(key, glob) => reading.has_tag(key, glob),
+            Self::Hint(key, glob) => reading.has_hint(key, glob),
             _ => true,
         }
     }
+}
+
+/// How many rows a query asks for at most: as many as there may be if it does not say, or not in a number that is known.
+/// Less than any limit for what is no query.
+pub(crate) fn rows_most(statement: &Statement, view: &StatementView<'_>) -> i64 {
+    if !has_limit(statement) {
+        return i64::MIN;
+    }
+    statement.keys.limit.and_then(|limit| view.integer(limit)).unwrap_or(i64::MAX)
 }
 
 /// Statements of which it is known whether they have a `WHERE`.

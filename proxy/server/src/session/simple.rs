@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pointsman_sql::Facts;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
 use pointsman_wire::owed::{Ask, Deal};
 
+use super::admission::Admission;
 use super::io::Io;
-use super::judge::{Judged, Marks, judge};
+use super::judge::{Judged, Marks, Verdict, judge};
 use super::notes::{Note, StateNote};
 use super::request::{Request, Taken};
 use super::{Session, message};
 use crate::fault::Fault;
 use crate::metrics::StatementKind;
+use crate::transport::buffer::Buffer;
 use crate::upstream::settings::Value;
 
 impl Session {
@@ -41,12 +44,11 @@ impl Session {
             Some(prepared) => (Arc::clone(&prepared.facts), self.verdict_of(&prepared)),
             None => (Arc::clone(&judged.facts), Arc::clone(&judged.verdict)),
         };
-        let text = named.clone().unwrap_or_else(|| self.text_for_rules(frame_len));
-        let decision = match self.admission(&facts, &verdict, &text) {
+        let decision = match self.query_admission(frame_len, &facts, &verdict) {
             Ok(decision) => decision,
             Err(fault) => return self.refuse_query(frame_len, fault),
         };
-        let wanted = self.wanted(decision.as_deref(), &text);
+        let wanted = self.wanted(decision.as_deref(), query_text(&self.io, frame_len).unwrap_or_default());
         let (facts, verdict, reads) = (&*facts, &*verdict, &verdict.footprint.reads);
         let request = Request { facts, verdict, reads, decision: decision.as_deref(), wanted };
         if self.hold_back_query(frame_len, &request) {
@@ -102,12 +104,12 @@ impl Session {
         Some(judge(sql, self.wants.rules(), &self.shared.account.database.catalog()))
     }
 
-    /// A copy of the query's text, if rules may ask for it.
-    fn text_for_rules(&self, frame_len: usize) -> Vec<u8> {
-        match self.shared.policies.load().set.is_empty() {
-            true => Vec::new(),
-            false => query_text(&self.io, frame_len).unwrap_or_default().to_vec(),
-        }
+    /// What the rules say of the query. They look at its text where it is: in the inbox, which is put aside meanwhile.
+    fn query_admission(&mut self, frame_len: usize, facts: &Facts, verdict: &Verdict) -> Admission {
+        let inbox = std::mem::take(&mut self.io.from_client);
+        let admission = self.admission(facts, verdict, text_at(&inbox, frame_len).unwrap_or_default());
+        self.io.from_client = inbox;
+        admission
     }
 
     /// A query that is no text: the server says so.
@@ -161,7 +163,11 @@ impl Session {
 
 /// The text of the `Query` at the front of what came from the client; None if it is malformed.
 fn query_text(io: &Io, frame_len: usize) -> Option<&[u8]> {
-    Query::decode(io.from_client.bytes().get(5..frame_len)?).ok().map(|query| query.sql)
+    text_at(&io.from_client, frame_len)
+}
+
+fn text_at(inbox: &Buffer, frame_len: usize) -> Option<&[u8]> {
+    Query::decode(inbox.bytes().get(5..frame_len)?).ok().map(|query| query.sql)
 }
 
 /// What has to be settled as the text's statements complete.

@@ -87,6 +87,7 @@ fn functions_are_found_everywhere() {
         ("COPY (SELECT f()) TO STDOUT", vec!["f"]),
         ("EXPLAIN SELECT f()", vec!["f"]),
         ("CREATE INDEX ON a (f(x))", vec!["a", "f"]),
+        ("SELECT * FROM a TABLESAMPLE s.m (f()), b TABLESAMPLE n (1)", vec!["f", "n", "s.m"]),
     ] {
         let mut found = shown(&one(sql).functions);
         found.sort();

@@ -141,10 +141,7 @@ fn from_item<'a>(walk: &mut Walk<'a>, node: &'a NodeEnum) {
                 rest colname for_ordinality is_not_null location });
         }
         NodeEnum::RangeTableSample(n) => {
-            for method in super::strings(&n.method) {
-                let name = crate::facts::FunctionName { schema: None, name: method.into() };
-                super::push_once(&mut walk.statement.functions, name);
-            }
+            walk.names_function(&n.method);
             walk!(walk, &**n, RangeTableSample { many args; one relation repeatable; rest method location });
         }
         NodeEnum::ColumnDef(n) => {
