@@ -6,6 +6,9 @@ use super::super::{Era, Lsn, Snapshot};
 pub(super) const RELATIONS: usize = 2;
 pub(super) const KEYS: usize = 3;
 
+/// Where the WAL begins.
+const FIRST_LSN: u64 = 100;
+
 /// A row: relation and key.
 pub(super) type Row = (usize, usize);
 
@@ -61,7 +64,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(first_xid: u64) -> Self {
-        Self { era: 1, next_xid: first_xid, wal: 100, ..Self::default() }
+        Self { era: 1, next_xid: first_xid, wal: FIRST_LSN, ..Self::default() }
     }
 
     fn is_over(&self, at: usize) -> bool {
@@ -115,7 +118,7 @@ impl Server {
 
     pub(super) fn replayed_lsn(&self) -> Lsn {
         let last = self.replayed.checked_sub(1).and_then(|at| self.log.get(at));
-        Lsn(last.map_or(0, |at| self.transactions[*at].end))
+        Lsn(last.map_or(FIRST_LSN, |at| self.transactions[*at].end))
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -147,7 +150,7 @@ impl Server {
 
     /// The replica becomes the primary; what it has not replayed is lost.
     pub(super) fn promote(&mut self, now: u64) {
-        self.wal = self.replayed_lsn().0.max(100);
+        self.wal = self.replayed_lsn().0;
         let kept = self.log[..self.replayed].to_vec();
         for at in 0..self.transactions.len() {
             let transaction = &mut self.transactions[at];

@@ -5,6 +5,10 @@ use super::server::{KEYS, RELATIONS, Row, Stage};
 use super::world::{BUDGET, World, Writing, key_tags, relation};
 use crate::tag::Tags;
 
+/// At a time: with more, each would take so long that all are overtaken.
+const FILLS_MAX: usize = 3;
+const WRITES_MAX: usize = 2;
+
 impl World {
     /// One step.
     pub(super) fn step(&mut self) -> Result<(), String> {
@@ -13,34 +17,49 @@ impl World {
             self.ledger.close();
         }
         match self.random.below(100) {
-            0..22 => self.ask_any()?,
-            22..42 => self.fill_any()?,
-            42..50 => self.send_write(),
-            50..54 => self.write_elsewhere(),
-            54..69 => self.server_goes_on(),
-            69..77 => self.acknowledge(),
-            77..83 => self.stream(),
-            83..86 => self.replay(),
-            86..89 => self.ask_snapshot(),
-            89..92 => self.ask_position(),
-            92..94 => self.publish(),
-            94 => self.lose_connection(),
-            95 => self.resolve(),
-            96 => self.rewind(),
-            97 => self.break_stream(),
-            98 => self.reopen(),
-            _ if self.random.once_in(3) => self.promote(),
-            _ if self.random.once_in(2) => {
-                self.restart();
-                self.open();
-            }
-            _ => {}
+            0..20 => self.ask_any()?,
+            20..42 => self.fill_any()?,
+            42..45 => self.send_write(),
+            45..48 => self.write_elsewhere(),
+            48..62 => self.server_goes_on(),
+            62..69 => self.acknowledge(),
+            69..74 => self.stream(),
+            74..77 => self.replay(),
+            77..82 => self.ask_snapshot(),
+            82..90 => self.ask_position(),
+            90..94 => self.publish(),
+            94 => self.resolve(),
+            95 => self.rewind(),
+            96 => self.reopen(),
+            _ => self.disturb(),
         }
         Ok(())
     }
 
+    /// What seldom happens, and in some runs never.
+    fn disturb(&mut self) {
+        if self.calm {
+            return;
+        }
+        match self.random.below(12) {
+            0..8 => self.lose_connection(),
+            8 | 9 => self.ledger.close(),
+            10 => self.promote(),
+            _ => {
+                self.restart();
+                self.open();
+            }
+        }
+    }
+
     fn ask_any(&mut self) -> Result<(), String> {
+        if self.fills.len() >= FILLS_MAX {
+            return self.fill_any();
+        }
         let query = self.random.below(self.query_count());
+        if self.random.once_in(3) {
+            self.evict(query);
+        }
         self.ask(query).map(drop)
     }
 
@@ -59,15 +78,18 @@ impl World {
     /// A session's write is sent: a keyed one, one to a whole relation, or one that nobody understands. It may have
     /// begun long before, in a transaction whose COMMIT this is.
     fn send_write(&mut self) {
+        if self.writes.len() >= WRITES_MAX {
+            return self.acknowledge();
+        }
         let (at, key) = self.row();
-        let (rows, tags) = match self.random.below(4) {
-            0 => {
+        let (rows, tags) = match self.random.below(16) {
+            0 | 2..4 => {
                 let mut tags = Tags::new();
                 tags.writes(relation(at));
                 ((0..KEYS).map(|key| (at, key)).collect(), tags)
             }
             1 => (vec![(at, key), self.row()], Tags::everything()),
-            2 => (vec![(at, key)], key_tags(&[(at, key)])),
+            4..10 => (vec![(at, key)], key_tags(&[(at, key)])),
             _ => {
                 let rows = vec![(at, key), self.row()];
                 (rows.clone(), key_tags(&rows))
@@ -155,7 +177,7 @@ impl World {
 
     /// A snapshot is asked for, or one of those asked for arrives.
     fn ask_snapshot(&mut self) {
-        if self.random.once_in(2) {
+        if self.snapshots.len() < 2 {
             self.snapshots.push_back((self.server.era(), self.server.snapshot()));
         } else if !self.snapshots.is_empty() {
             let at = self.random.below(self.snapshots.len());
@@ -177,6 +199,7 @@ impl World {
                 }
             }
             _ => {
+                self.positions.retain(|(of, _, position)| *of == era || position.is_some());
                 if let Some((era, asked, Some(position))) = self.positions.front().copied() {
                     self.positions.pop_front();
                     self.ledger.positioned(era, asked, position);
@@ -232,13 +255,9 @@ impl World {
         self.cursor -= self.random.below(self.cursor.min(4) + 1);
     }
 
-    fn break_stream(&mut self) {
-        self.ledger.close();
-    }
-
     /// The stream is whole again: from where it was, or with a slot made anew.
     fn reopen(&mut self) {
-        if !self.ledger.is_closed() {
+        if !self.ledger.is_closed() || self.random.once_in(3) {
             return;
         }
         if self.random.once_in(2) {

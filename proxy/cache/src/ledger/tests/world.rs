@@ -50,13 +50,13 @@ pub(super) struct Writing {
 }
 
 /// How often each thing happened, so that a simulation that does nothing is noticed.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 pub(super) struct Report {
     pub hits: u64,
     pub stored_primary: u64,
     pub stored_replica: u64,
     pub stored_shared: u64,
-    pub refused: u64,
+    pub refused: HashMap<Refusal, u64>,
     pub told: u64,
 }
 
@@ -66,6 +66,8 @@ pub(super) struct World {
     pub server: Server,
     pub ledger: Arc<Ledger>,
     pub watch: Watch,
+    /// Nothing breaks.
+    pub calm: bool,
     pub report: Report,
     without: Option<Check>,
     sizes: (usize, usize),
@@ -120,14 +122,16 @@ impl World {
         let mut random = Random(seed);
         let turn = 1_u64 << 32;
         let first_xid = random.of(&[1000, turn - 6, 3 * turn - 20, 2 * turn + 7]);
-        let sizes = (random.of(&[1, 16, 4096]), random.of(&[3, 5, 1000]));
+        let sizes = (random.of(&[1, 16, 4096, 4096, 4096]), random.of(&[1, 2, 1000]));
         let watch = random.of(&[Watch::Stream, Watch::Stream, Watch::Stream, Watch::OwnWritesOnly]);
+        let calm = random.once_in(3);
         let mut world = Self {
             now: 0,
             random,
             server: Server::new(first_xid),
             ledger: Arc::new(Ledger::with(sizes.0, sizes.1, Checks { without })),
             watch,
+            calm,
             report: Report::default(),
             without,
             sizes,
@@ -172,7 +176,7 @@ impl World {
         self.snapshots.clear();
         self.positions.clear();
         self.unpublished.clear();
-        (self.published, self.shared) = (Seq(0), HashMap::new());
+        self.published = Seq(0);
     }
 
     /// What the ledger marked is to be told to the shared store, in this order.
@@ -181,19 +185,26 @@ impl World {
     }
 
     pub(super) fn publish(&mut self) {
-        let Some((seq, tags)) = self.unpublished.pop_front() else { return };
-        if tags.is_everything() {
-            self.shared.clear();
+        for _ in 0..self.random.below(16) {
+            let Some((seq, tags)) = self.unpublished.pop_front() else { return };
+            if tags.is_everything() {
+                self.shared.clear();
+            }
+            for tag in tags.as_slice() {
+                *self.generations.entry(*tag).or_default() += 1;
+            }
+            self.published = seq;
         }
-        for tag in tags.as_slice() {
-            *self.generations.entry(*tag).or_default() += 1;
-        }
-        self.published = seq;
     }
 
     fn generations(&self, query: usize) -> Vec<u64> {
         let tags = self.queries[query].tags.as_slice();
         tags.iter().map(|tag| self.generations.get(tag).copied().unwrap_or_default()).collect()
+    }
+
+    /// The entry is pushed out.
+    pub(super) fn evict(&mut self, query: usize) {
+        self.entries.remove(&query);
     }
 
     /// A client asks: a hit is checked, a miss begins a fill.
@@ -208,7 +219,7 @@ impl World {
         }
         let replica = Source::Replica { replayed: self.server.replayed_lsn() };
         let shared = Source::Shared { published: self.published };
-        let source = self.random.of(&[Source::Primary, Source::Primary, replica, shared]);
+        let source = self.random.of(&[Source::Primary, replica, shared]);
         // Now and then a session still holds a connection to the old primary.
         let old = self.server.era > 1 && source == Source::Primary && self.random.once_in(4);
         self.begin(query, self.server.era - u64::from(old), source);
@@ -231,9 +242,12 @@ impl World {
         let filling = self.fills.swap_remove(at);
         let (Ok(fill), Some(values)) = (filling.fill, filling.values.flatten()) else { return Ok(false) };
         let tags = self.queries[filling.query].tags.clone();
-        let Ok(stamp) = self.ledger.end_fill(&fill, &tags) else {
-            self.report.refused += 1;
-            return Ok(false);
+        let stamp = match self.ledger.end_fill(&fill, &tags) {
+            Ok(stamp) => stamp,
+            Err(refusal) => {
+                *self.report.refused.entry(refusal).or_default() += 1;
+                return Ok(false);
+            }
         };
         if self.ledger.is_closed() {
             return Err("stored while the ledger is closed".to_owned());
