@@ -41,7 +41,8 @@ mod tests {
     }
 
     /// What other proxies and earlier versions wrote under.
-    const KNOWN: [u64; 3] = [17_937_540_164_681_420_358, 5_472_965_706_131_241_386, 7_613_189_271_373_917_468];
+    const KNOWN: [u64; 3] =
+        [17_937_540_164_681_420_358, 5_472_965_706_131_241_386, 7_613_189_271_373_917_468];
 
     #[test]
     fn ends_and_seeds_count() {

@@ -7,7 +7,7 @@
 mod template;
 mod value;
 
-pub use template::{TemplateError, TagTemplate};
+pub use template::{TagTemplate, TemplateError};
 pub use value::{KEY_BYTES_MAX, KeyText, KeyType};
 
 use crate::hash::stable;
@@ -95,6 +95,9 @@ impl RelationTags {
     }
 }
 
+/// A set with more tags than this is everything: one that big costs more to check than to fetch anew.
+pub const TAGS_MAX: usize = 256;
+
 /// A set of tags, or everything. Kept by a session and cleared between uses, it allocates nothing when warm.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tags {
@@ -123,8 +126,13 @@ impl Tags {
 
     /// Adds a tag.
     pub fn add(&mut self, tag: Tag) {
-        if !self.tags.contains(&tag) {
+        if self.tags.contains(&tag) {
+            return;
+        }
+        if self.tags.len() < TAGS_MAX {
             self.tags.push(tag);
+        } else {
+            self.everything = true;
         }
     }
 
@@ -191,10 +199,25 @@ mod tests {
     #[test]
     fn kinds_survive() {
         let agents = RelationTags::new(b"app", b"public", b"agents");
-        let tags = [agents.relation(), agents.whole(), agents.key(b"id", b"7"), Tag::named(b"app", b"feed:7")];
+        let tags =
+            [agents.relation(), agents.whole(), agents.key(b"id", b"7"), Tag::named(b"app", b"feed:7")];
         let kinds = [TagKind::Relation, TagKind::Whole, TagKind::Key, TagKind::Name];
         assert_eq!(tags.map(Tag::kind), kinds);
         assert_eq!(tags.map(|tag| Tag::from_number(tag.number())), tags);
+    }
+
+    #[test]
+    fn too_many_tags_are_everything() {
+        let agents = RelationTags::new(b"app", b"public", b"agents");
+        let mut tags = Tags::new();
+        for key in 0..TAGS_MAX {
+            tags.add(agents.key(b"id", key.to_string().as_bytes()));
+        }
+        assert!(!tags.is_everything());
+        tags.add(agents.key(b"id", b"0"));
+        assert!(!tags.is_everything());
+        tags.add(agents.relation());
+        assert!(tags.is_everything() && tags.as_slice().len() == TAGS_MAX);
     }
 
     #[test]
@@ -215,11 +238,14 @@ mod tests {
             fill(&mut tags);
             tags
         };
-        let meet = |left: &Tags, right: &Tags| left.as_slice().iter().any(|tag| right.as_slice().contains(tag));
+        let meet =
+            |left: &Tags, right: &Tags| left.as_slice().iter().any(|tag| right.as_slice().contains(tag));
         let (large, seven) = (make(&|t| t.reads(agents)), make(&|t| t.reads_key(agents, b"id", b"7")));
         let (any, to_seven) = (make(&|t| t.writes(agents)), make(&|t| t.writes_key(agents, b"id", b"7")));
         let to_eight = make(&|t| t.writes_key(agents, b"id", b"8"));
-        assert!(meet(&any, &large) && meet(&any, &seven) && meet(&to_seven, &large) && meet(&to_seven, &seven));
+        assert!(
+            meet(&any, &large) && meet(&any, &seven) && meet(&to_seven, &large) && meet(&to_seven, &seven)
+        );
         assert!(meet(&to_eight, &large) && !meet(&to_eight, &seven));
     }
 }

@@ -72,13 +72,15 @@ impl Settling {
         }
         let last = match self.waiting.pop_back() {
             Some((_, Wait::One(last) | Wait::UpTo(last))) if checks.make(Check::Overflow) => later(last, xid),
-            Some((_, Wait::All(all))) if checks.make(Check::Overflow) => {
+            Some((_, Wait::All(all))) if checks.make(Check::Overflow) =>
+            {
                 #[expect(clippy::cast_possible_truncation, reason = "widened again when it is judged")]
                 all.last().map_or(xid, |last| later(*last as u32, xid))
             }
             _ => xid,
         };
-        self.waiting.push_back((seq, if checks.make(Check::Overflow) { Wait::UpTo(last) } else { Wait::One(last) }));
+        self.waiting
+            .push_back((seq, if checks.make(Check::Overflow) { Wait::UpTo(last) } else { Wait::One(last) }));
     }
 
     /// Takes a snapshot into account, if it is newer.

@@ -130,7 +130,11 @@ impl Server {
 
     fn value(&self, row: Row, shown: impl Fn(&Transaction) -> bool) -> u64 {
         let of_row = self.transactions.iter().filter(|transaction| transaction.rows.contains(&row));
-        of_row.filter(|transaction| shown(transaction)).map(|transaction| transaction.value).max().unwrap_or(0)
+        of_row
+            .filter(|transaction| shown(transaction))
+            .map(|transaction| transaction.value)
+            .max()
+            .unwrap_or(0)
     }
 
     /// What the primary of an era shows.

@@ -118,7 +118,8 @@ impl World {
             return;
         }
         let stages = self.server.transactions.iter().map(|transaction| transaction.stage).enumerate();
-        let open: Vec<_> = stages.filter(|(_, stage)| matches!(stage, Stage::Running | Stage::Written)).collect();
+        let open: Vec<_> =
+            stages.filter(|(_, stage)| matches!(stage, Stage::Running | Stage::Written)).collect();
         if open.is_empty() {
             return;
         }
@@ -305,10 +306,17 @@ impl World {
     /// Everything in progress ends and is heard of; then each query is asked, stored, and asked again.
     pub(super) fn come_to_rest(&mut self) -> Result<(), String> {
         while let Some(write) = self.writes.pop() {
-            let Some(at) = write.at else { write.write.rolled_back(); continue };
+            let Some(at) = write.at else {
+                write.write.rolled_back();
+                continue;
+            };
             self.end(at);
             let visible = matches!(self.server.transactions[at].stage, Stage::Visible(_));
-            if visible { drop(write.write.acknowledged()) } else { write.write.rolled_back() }
+            if visible {
+                write.write.acknowledged();
+            } else {
+                write.write.rolled_back();
+            }
         }
         for at in 0..self.server.transactions.len() {
             self.end(at);
@@ -340,7 +348,8 @@ impl World {
         let fills = self.fills.len();
         if !self.ask(query)? {
             self.fills.truncate(fills);
-            let replica = Source::Replica { replayed: self.server.replayed_lsn().max(self.server.insert_lsn()) };
+            let replica =
+                Source::Replica { replayed: self.server.replayed_lsn().max(self.server.insert_lsn()) };
             let source = self.random.of(&[Source::Primary, replica]);
             self.begin(query, self.server.era, source);
             self.go_on(fills)?;
