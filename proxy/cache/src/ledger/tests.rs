@@ -3,6 +3,7 @@
 mod random;
 mod server;
 mod steps;
+mod threads;
 mod world;
 
 use super::check::Check;
@@ -78,6 +79,8 @@ const MUTANTS: [Check; 26] = [
 
 #[test]
 fn every_check_is_needed() {
+    let named = MUTANTS.iter().enumerate().all(|(at, check)| *check as usize == at);
+    assert!(named && MUTANTS.len() == Check::Published as usize + 1, "each check is in the list");
     let mut survivors = Vec::new();
     for check in MUTANTS {
         let failed = (0..20_000).find_map(|seed| run(seed, Some(check)).err().map(|wrong| (seed, wrong)));
