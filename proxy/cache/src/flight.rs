@@ -71,7 +71,6 @@ impl Flights {
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, HashTable<Arc<Flight>>> {
-        #[expect(clippy::cast_possible_truncation, reason = "taken modulo the number of shards")]
         let shard = &self.shards[(hash >> 48) as usize % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -16,7 +16,9 @@ pub enum Source {
         /// The position.
         replayed: Lsn,
     },
-    /// The shared store, which knows of every mark that this process made up to this number.
+    /// The shared store, which knows of every mark that this process made up to this number. To learn it: whoever marks
+    /// tags first puts them into a queue; the one who publishes notes [`Ledger::last`], then takes all from the queue,
+    /// and has published up to that number once the store has them.
     Shared {
         /// The number.
         published: Seq,

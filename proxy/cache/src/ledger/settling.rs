@@ -105,7 +105,7 @@ impl Settling {
         } else {
             self.waiting.iter().rposition(|(_, wait)| over(wait)).map_or(0, |last| last + 1)
         };
-        self.waiting.drain(..settled).last().map(|(seq, _)| seq)
+        self.waiting.drain(..settled).next_back().map(|(seq, _)| seq)
     }
 }
 

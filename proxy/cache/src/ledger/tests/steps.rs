@@ -300,7 +300,7 @@ impl World {
             let unheard = !transaction.delivered && !transaction.skipped;
             unheard && matches!(transaction.stage, Stage::Visible(since) if since + BUDGET <= self.now)
         };
-        self.watch == Watch::Stream && self.server.log.iter().any(|at| late(at))
+        self.watch == Watch::Stream && self.server.log.iter().any(late)
     }
 
     /// Everything in progress ends and is heard of; then each query is asked, stored, and asked again.
