@@ -71,10 +71,10 @@ impl Slots {
         }
     }
 
-    /// Marks by the stream.
+    /// Marks by the stream, whose numbers ascend: called with the lock of what is unsettled.
     pub(crate) fn mark_event(&self, tags: &Tags, seq: Seq, checks: &Checks) {
         for at in self.marked(tags, checks) {
-            self.slots[at].event.fetch_max(seq.0, Ordering::SeqCst);
+            self.slots[at].event.store(seq.0, Ordering::SeqCst);
         }
     }
 
