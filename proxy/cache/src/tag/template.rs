@@ -1,0 +1,155 @@
+//! Tags as policies write them: `feed:{agent_id}`, with the statement's own values in place of the names in braces.
+
+use super::Tag;
+
+/// A tag with places for values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagTemplate {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(Box<str>),
+    Value(Box<str>),
+}
+
+/// Why a text is not a tag template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Nothing is written.
+    #[error("a tag may not be empty")]
+    Empty,
+    /// A brace without its partner, at this byte.
+    #[error("the brace at byte {0} has no partner (a brace itself is written twice)")]
+    Brace(usize),
+    /// What stands in braces is no name of a column.
+    #[error("the braces at byte {0} hold no name")]
+    Name(usize),
+}
+
+impl TagTemplate {
+    /// Reads a template. `{{` and `}}` stand for braces.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), text);
+        while let Some(at) = rest.find(['{', '}']) {
+            let place = text.len() - rest.len() + at;
+            plain.push_str(&rest[..at]);
+            let brace = &rest[at..=at];
+            let after = &rest[at + 1..];
+            if after.starts_with(brace) {
+                plain.push_str(brace);
+                rest = &after[1..];
+                continue;
+            }
+            if brace == "}" {
+                return Err(TemplateError::Brace(place));
+            }
+            let (name, left) = after.split_once('}').ok_or(TemplateError::Brace(place))?;
+            let named = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
+            if name.is_empty() || !name.chars().all(named) {
+                return Err(TemplateError::Name(place));
+            }
+            if !plain.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut plain).into()));
+            }
+            parts.push(Part::Value(name.into()));
+            rest = left;
+        }
+        plain.push_str(rest);
+        if !plain.is_empty() {
+            parts.push(Part::Text(plain.into()));
+        }
+        if parts.is_empty() { Err(TemplateError::Empty) } else { Ok(Self { parts }) }
+    }
+
+    /// The names in braces, as often as they are written.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Value(name) => Some(&**name),
+            Part::Text(_) => None,
+        })
+    }
+
+    /// Writes the tag's name with its values to `name`, which is cleared first. False, and nothing to rely on, if a
+    /// value is missing: then the statement may not be cached.
+    #[must_use]
+    pub fn resolve<'v>(&self, name: &mut Vec<u8>, mut value: impl FnMut(&str) -> Option<&'v [u8]>) -> bool {
+        name.clear();
+        self.parts.iter().all(|part| {
+            let bytes = match part {
+                Part::Text(text) => Some(text.as_bytes()),
+                Part::Value(column) => value(column),
+            };
+            bytes.is_some_and(|bytes| {
+                name.extend_from_slice(bytes);
+                true
+            })
+        })
+    }
+
+    /// The tag itself, by way of the buffer `name`.
+    #[must_use]
+    pub fn tag<'v>(
+        &self,
+        database: &[u8],
+        name: &mut Vec<u8>,
+        value: impl FnMut(&str) -> Option<&'v [u8]>,
+    ) -> Option<Tag> {
+        self.resolve(name, value).then(|| Tag::named(database, name))
+    }
+}
+
+impl std::fmt::Display for TagTemplate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}"))?,
+                Part::Value(name) => write!(f, "{{{name}}}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(text: &str) -> Option<String> {
+        let mut name = Vec::new();
+        let value = |column: &str| match column {
+            "agent_id" => Some(&b"42"[..]),
+            "kind" => Some(&b"a"[..]),
+            _ => None,
+        };
+        let whole = TagTemplate::parse(text).expect("a template").resolve(&mut name, value);
+        whole.then(|| String::from_utf8(name).expect("text"))
+    }
+
+    #[test]
+    fn values_take_their_places() {
+        assert_eq!(resolved("feed:{agent_id}").as_deref(), Some("feed:42"));
+        assert_eq!(resolved("{kind}{agent_id}é").as_deref(), Some("a42é"));
+        assert_eq!(resolved("plain").as_deref(), Some("plain"));
+        assert_eq!(resolved("{{{agent_id}}}").as_deref(), Some("{42}"));
+        assert_eq!(resolved("feed:{missing}"), None);
+    }
+
+    #[test]
+    fn mistakes_have_their_place() {
+        let error = |text: &str| TagTemplate::parse(text).expect_err(text);
+        assert_eq!(error(""), TemplateError::Empty);
+        assert_eq!(error("feed:{a"), TemplateError::Brace(5));
+        assert_eq!(error("feed:a}"), TemplateError::Brace(6));
+        assert_eq!(error("feed:{}"), TemplateError::Name(5));
+        assert_eq!(error("é{a b}"), TemplateError::Name(2));
+    }
+
+    #[test]
+    fn it_prints_as_it_was_written() {
+        for text in ["feed:{agent_id}", "{{x}}{a}", "plain"] {
+            assert_eq!(TagTemplate::parse(text).expect("a template").to_string(), text);
+        }
+    }
+}
