@@ -17,15 +17,21 @@ impl Bits {
     }
 
     pub(crate) fn insert(&mut self, number: usize) {
-        let (word, bit) = (number / 64, 1 << (number % 64));
-        match self.inside.get_mut(word) {
-            Some(place) => *place |= bit,
+        self.add_word(number / 64, 1 << (number % 64));
+    }
+
+    /// Adds the numbers of a word.
+    #[inline]
+    pub(crate) fn add_word(&mut self, at: usize, bits: u64) {
+        match self.inside.get_mut(at) {
+            Some(place) => *place |= bits,
+            None if bits == 0 => {}
             None => {
-                let place = word - INSIDE;
+                let place = at - INSIDE;
                 if self.beyond.len() <= place {
                     self.beyond.resize(place + 1, 0);
                 }
-                self.beyond[place] |= bit;
+                self.beyond[place] |= bits;
             }
         }
     }

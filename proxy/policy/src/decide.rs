@@ -136,36 +136,56 @@ impl PolicySet {
         let reading = Reading::of(view);
         let mut settled = 0;
         for at in 0..template.bits.words() {
-            let mut word = template.bits.word(at) & session.bits.word(at) & self.word_for(at, view);
-            while word != 0 {
-                let index = at * 64 + word.trailing_zeros() as usize;
-                word &= word - 1;
-                let Some(step) = self.steps.get(index) else { continue };
-                if step.dynamic && !self.text_matches(index, *step, &reading) {
-                    continue;
-                }
-                if step.audit {
-                    decision.audited.insert(index);
-                    if step.sets & Step::LOG != 0 {
-                        decision.logs.insert(index);
-                    }
-                    continue;
-                }
-                decision.matched.insert(index);
-                // Limits and logs add up; of everything else the first counts.
-                let sets = step.sets & !settled;
-                settled |= sets & !(Step::RATE_LIMIT | Step::LOG);
-                if sets != 0 {
-                    self.act(index, sets, &mut decision);
-                }
-                if !step.continues {
-                    decision.decided_by = Some(index);
-                    return decision;
-                }
-                decision.decided_by = decision.decided_by.or(Some(index));
+            let word = template.bits.word(at) & session.bits.word(at) & self.word_for(at, view);
+            if word != 0 && self.decide_word((at, word), &reading, &mut settled, &mut decision) {
+                break;
             }
         }
         decision
+    }
+
+    /// Goes through the rules of one word; true if one of them ends the search. `settled` is what rules have set.
+    #[inline]
+    fn decide_word(
+        &self,
+        (at, mut word): (usize, u64),
+        reading: &Reading<'_>,
+        settled: &mut u8,
+        decision: &mut Decision,
+    ) -> bool {
+        let (mut matched, mut audited, mut ended) = (0, 0, None);
+        while word != 0 {
+            let index = at * 64 + word.trailing_zeros() as usize;
+            let bit = word & word.wrapping_neg();
+            word &= word - 1;
+            let Some(step) = self.steps.get(index) else { continue };
+            if step.dynamic && !self.text_matches(index, *step, reading) {
+                continue;
+            }
+            if step.audit {
+                audited |= bit;
+                if step.sets & Step::LOG != 0 {
+                    decision.logs.insert(index);
+                }
+                continue;
+            }
+            matched |= bit;
+            // Limits and logs add up; of everything else the first counts.
+            let sets = step.sets & !*settled;
+            *settled |= sets & !(Step::RATE_LIMIT | Step::LOG);
+            if sets != 0 {
+                self.act(index, sets, decision);
+            }
+            if !step.continues {
+                ended = Some(index);
+                break;
+            }
+        }
+        decision.matched.add_word(at, matched);
+        decision.audited.add_word(at, audited);
+        let first = (matched != 0).then(|| at * 64 + matched.trailing_zeros() as usize);
+        decision.decided_by = ended.or(decision.decided_by).or(first);
+        ended.is_some()
     }
 
     /// The number of rows is told apart here: rules that ask for nothing else need not be fetched.

@@ -123,6 +123,33 @@ fn sets_have_versions_and_policies_one_name_each() {
 }
 
 #[test]
+fn there_is_a_limit_to_how_many_rules() {
+    let rule = |at| format!("- {{name: r{at}, continue: true, log: true, match: {{user: u{at}}}}}\n");
+    let rules: String = (0..=crate::RULES_MAX).map(rule).collect();
+    let told = crate::testing::errors(&format!("rules:\n{rules}"));
+    assert_eq!(told, "p.yaml:3:18: there are more than 10000 rules");
+}
+
+#[test]
+fn what_a_text_says_is_read_once_and_for_each_rule() {
+    let set = set("rules:
+- {name: in, continue: true, match: {in_transaction: true, limit: {over: 5}}, log: true}
+- {name: out, continue: true, match: {in_transaction: false, limit: {over: 5}}, log: true}
+- {name: more, continue: true, match: {limit: {over: 9}, text: x}, log: true}
+- {name: job, continue: true, match: {comment: {job: a}}, log: true}
+- {name: hint, continue: true, match: {hint: {job: b}, limit: {over: 9}}, log: true}");
+    let matched = |sql: &str, in_transaction: bool| {
+        decide(&set, sql, By { in_transaction, ..By::default() }).matched().collect::<Vec<_>>()
+    };
+    assert!(matched("SELECT 1 LIMIT 5", true).is_empty());
+    assert_eq!(matched("SELECT 1 LIMIT 6", true), [0]);
+    assert_eq!(matched("SELECT 1 LIMIT 6", false), [1]);
+    assert_eq!(matched("SELECT x LIMIT 10", false), [1, 2]);
+    assert_eq!(matched("SELECT 1 /*job='a'*/ /* pointsman: job=b */", true), [0, 3, 4]);
+    assert_eq!(matched("SELECT 1 LIMIT 1; SELECT x LIMIT 10", true), [0, 2], "one of several statements");
+}
+
+#[test]
 fn more_rules_than_a_few_words_hold() {
     let rules: Vec<String> = (0..700)
         .map(|at| format!("- {{name: r{at}, continue: true, timeout: 1s, match: {{user: [u{at}, x]}}}}"))

@@ -238,6 +238,50 @@ fn contradictions_in_one_rule_are_refused_where_they_stand() {
     }
 }
 
+/// Every pair of keys, and of a key and a kind of rule, that contradict each other.
+#[test]
+fn each_contradicting_key_is_refused() {
+    let values = [
+        ("route", "any"),
+        ("max_lag", "1s"),
+        ("consistency", "session"),
+        ("timeout", "1s"),
+        ("rate_limit", "{per: user, rate: 1/s}"),
+        ("overrides", "allow"),
+    ];
+    let told = |rule: &str, key: &str, value: &str, part: &str| {
+        let told = errors(&format!("rules:\n- name: a\n  {rule}\n  {key}: {value}\n"));
+        assert!(told.starts_with(&format!("p.yaml:8:{}: ", key.len() + 7)), "{rule}, {key}: {told}");
+        assert!(told.contains(part) && told.lines().count() == 1, "{rule}, {key}: {told}");
+    };
+    for (key, value) in values {
+        told("refuse: {message: no}", key, value, &format!("`refuse` and `{key}` contradict each other"));
+    }
+    for (key, value) in &values[..3] {
+        let part = format!("`{key}` means nothing with `in_transaction: true`");
+        told("match: {in_transaction: true}", key, value, &part);
+        told("match: {verb: delete}", key, value, &format!("`{key}` is for reads, and `delete` never only"));
+        told(
+            "match: {writes: t}",
+            key,
+            value,
+            &format!("`{key}` is for reads, and `writes` asks for writes"),
+        );
+    }
+    for (key, value) in &values[1..3] {
+        told("route: primary", key, value, &format!("`{key}` means nothing with `route: primary`"));
+    }
+    for key in ["tables: t", "reads: t", "writes: t", "large: true", "functions: f"] {
+        let told = errors(&format!("rules:\n- {{name: a, log: true, match: {{verb: begin, {key}}}}}\n"));
+        assert!(told.contains("can never hold for `verb: begin`: each of them names no tables"), "{told}");
+    }
+    for key in ["reads", "writes", "functions"] {
+        let names = format!("{key}: {{any: [a], only: [b]}}");
+        let told = errors(&format!("rules:\n- {{name: a, log: true, match: {{{names}}}}}\n"));
+        assert!(told.contains("`only` excludes `a`"), "{told}");
+    }
+}
+
 fn hidden(earlier: &str, later: &str) -> bool {
     let told =
         errors(&format!("rules:\n- {{name: a, log: true, {earlier}}}\n- {{name: b, log: true, {later}}}\n"));
