@@ -87,6 +87,46 @@ async fn others_writes_are_seen_while_replay_is_paused() {
 }
 
 /// Every way to write counts: transactions, COPY, functions, prepared statements, DDL, two-phase commit.
+/// One snapshot serves a whole transaction: its first statement sees everything, and no later one waits for what it would not
+/// see.
+#[tokio::test]
+async fn one_snapshot_is_fresh_and_then_stays() {
+    let (stage, _turn) = paused().await;
+    let table = unique("one_snapshot");
+    let (proxy, mut wire) = start(stage, &table).await;
+    let mut other = proxy.wire().await;
+    let count = format!("SELECT count(*) FROM {table}");
+    let (first, insert) = ("SELECT count(*) FROM pg_am", format!("INSERT INTO {table} VALUES (1)"));
+    // What the first statement does not read must be there, too: the primary serves the transaction.
+    stage.replica().sql("SELECT pg_wal_replay_pause()").await;
+    wire.run(&insert).await;
+    wire.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
+    wire.run(first).await;
+    assert_eq!(wire.value(&count).await, "1");
+    wire.run("COMMIT").await;
+    stage.replica().sql("SELECT pg_wal_replay_resume()").await;
+    let read = tokio::sync::Mutex::new(proxy.wire().await);
+    eventually("reads of the table reach the replica", SOON, || async {
+        let marker = unique("of_the_table");
+        read.lock().await.run(&format!("{count} /* {marker} */")).await;
+        server_of(stage, &marker).await == "replica0"
+    })
+    .await;
+
+    wire.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
+    let marker = unique("snapshot");
+    wire.run(&format!("{first} /* {marker} */")).await;
+    assert_eq!(server_of(stage, &marker).await, "replica0");
+    stage.replica().sql("SELECT pg_wal_replay_pause()").await;
+    other.run(&insert).await;
+    assert_eq!(wire.value(&count).await, "1", "what was written since belongs to another snapshot");
+    // The next transaction of the chain takes its own, which the replica cannot give.
+    wire.run("COMMIT AND CHAIN").await;
+    assert_eq!(wire.error(&count).await, "40001");
+    wire.run("ROLLBACK").await;
+    stage.replica().sql("SELECT pg_wal_replay_resume()").await;
+}
+
 #[tokio::test]
 async fn every_kind_of_write_is_seen() {
     let (stage, _turn) = paused().await;

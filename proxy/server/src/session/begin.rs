@@ -14,6 +14,7 @@ use pointsman_sql::{Facts, Isolation, Kind, TransactionModes};
 use pointsman_wire::backend::TransactionStatus;
 use tokio::time::{Instant, Sleep};
 
+use super::held::Snapshot;
 use super::judge::{Marks, Verdict};
 use super::notes::Note;
 use super::request::Request;
@@ -134,6 +135,9 @@ impl Session {
     pub(super) fn send_held_back(&mut self) {
         let Some(begun) = self.flow.begun.take() else { return };
         self.run_in_pipeline(b"begin", &begun.sql, || Some(Note::CatchUp));
+        if let Some(held) = &mut self.held {
+            held.snapshot = if begun.one_snapshot { Snapshot::Taken } else { Snapshot::Each };
+        }
         self.status = TransactionStatus::InTransaction;
         self.flow.retry.note_begun(begun);
     }

@@ -7,7 +7,7 @@ use pointsman_policy::{Access, Decision, Footprint, Plan, Route, Touched, plan};
 use pointsman_wire::backend::TransactionStatus;
 
 use super::Session;
-use super::held::Held;
+use super::held::{Held, Snapshot};
 use super::pins::Pins;
 use super::request::Request;
 use crate::fault::Fault;
@@ -73,15 +73,19 @@ impl Session {
 
     /// In a transaction on a replica, each statement waits until the replica holds what the statement must see.
     pub(super) async fn await_coverage(&mut self, request: Option<&Request<'_>>) -> Result<(), Fault> {
-        let Some(held) = self.held.as_ref().filter(|held| held.role == Role::Replica) else {
+        let Some(held) = self.held.as_mut().filter(|held| held.role == Role::Replica) else {
             return Ok(());
         };
         let index = held.server.index;
-        let reads = match request.map(|request| (request.verdict.class.access, request.reads)) {
-            // It ends the transaction, or steers it: it reads nothing.
-            Some((Access::Session, _)) => return Ok(()),
-            Some((_, reads)) => reads,
-            None => &Touched::Unknown,
+        let reads = match (held.snapshot, request) {
+            // It ends the transaction, or steers it: it reads nothing. The next one may take a snapshot anew (`AND CHAIN`).
+            (snapshot, Some(request)) if request.verdict.class.access == Access::Session => {
+                held.snapshot = if snapshot == Snapshot::Taken { Snapshot::Due } else { snapshot };
+                return Ok(());
+            }
+            (Snapshot::Taken, _) => return Ok(()),
+            (Snapshot::Each, Some(request)) => request.reads,
+            (Snapshot::Due, _) | (Snapshot::Each, None) => &Touched::Unknown,
         };
         if !self.owed.is_empty() {
             return Ok(());
@@ -91,11 +95,14 @@ impl Session {
         let terms = self.terms(request.and_then(|request| request.decision));
         let need = Need::new(&terms, &account.database, reads, self.token);
         let limit = cluster.config().health_timeout;
-        if account.database.freshness.is_covered_by(index, need.number) {
-            return Ok(());
-        }
-        let covered = cluster.await_covered(&account.database, &need, index, limit);
-        if Box::pin(self.attend(async { Ok(covered.await) })).await? {
+        let covered = account.database.freshness.is_covered_by(index, need.number) || {
+            let covered = cluster.await_covered(&account.database, &need, index, limit);
+            Box::pin(self.attend(async { Ok(covered.await) })).await?
+        };
+        if covered {
+            if let Some(held) = self.held.as_mut().filter(|held| held.snapshot == Snapshot::Due) {
+                held.snapshot = Snapshot::Taken;
+            }
             return Ok(());
         }
         Err(Fault::pointsman("40001", format!("the replica did not catch up within {limit:?}"))

@@ -30,6 +30,19 @@ pub(super) struct Held {
     pub server: Arc<Server>,
     /// What was sent that may write: the replies tell when it is visible.
     pub writes: Writes,
+    /// Which snapshot the statements of the transaction under way read from.
+    pub snapshot: Snapshot,
+}
+
+/// Which snapshot a transaction's statements read from, as far as it matters on a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Snapshot {
+    /// Each takes one of its own.
+    Each,
+    /// The next takes one that serves all that follow.
+    Due,
+    /// It was taken: what comes later is not seen, and not waited for.
+    Taken,
 }
 
 /// Why no connection is held.
@@ -143,7 +156,13 @@ impl Session {
             connection.unread.consume(connection.unread.len());
             connection.unread.release();
         }
-        self.held = Some(Held { lease, role, server: Arc::clone(server), writes: Writes::Nothing });
+        self.held = Some(Held {
+            lease,
+            role,
+            server: Arc::clone(server),
+            writes: Writes::Nothing,
+            snapshot: Snapshot::Each,
+        });
         Ok(())
     }
 
