@@ -25,6 +25,17 @@ async fn start(stage: &Stage, table: &str) -> (Proxy, Wire) {
     (proxy, wire)
 }
 
+/// Waits until this very read is served by the replica: it has then replayed what the read must see.
+async fn reaches_replica(stage: &Stage, wire: &mut Wire, read: &str) {
+    let wire = tokio::sync::Mutex::new(wire);
+    eventually("the read reaches the replica", SOON, || async {
+        let marker = unique("of_the_table");
+        wire.lock().await.run(&format!("{read} /* {marker} */")).await;
+        server_of(stage, &marker).await == "replica0"
+    })
+    .await;
+}
+
 /// Stale read after one's own write: a stopped replica never serves a read that would miss it.
 #[tokio::test]
 async fn own_writes_are_seen_while_replay_is_paused() {
@@ -105,13 +116,7 @@ async fn one_snapshot_is_fresh_and_then_stays() {
     assert_eq!(wire.value(&count).await, "1");
     wire.run("COMMIT").await;
     stage.replica().sql("SELECT pg_wal_replay_resume()").await;
-    let read = tokio::sync::Mutex::new(proxy.wire().await);
-    eventually("reads of the table reach the replica", SOON, || async {
-        let marker = unique("of_the_table");
-        read.lock().await.run(&format!("{count} /* {marker} */")).await;
-        server_of(stage, &marker).await == "replica0"
-    })
-    .await;
+    reaches_replica(stage, &mut wire, &count).await;
 
     wire.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
     let marker = unique("snapshot");
@@ -285,13 +290,7 @@ async fn a_transaction_on_a_replica_that_stays_behind_fails() {
     wire.run(&format!("CREATE TABLE {table} (id int)")).await;
     let count = format!("SELECT count(*) FROM {table}");
     for (round, extended) in [false, true].into_iter().enumerate() {
-        let read = tokio::sync::Mutex::new(&mut wire);
-        eventually("reads of the table reach the replica", SOON, || async {
-            let marker = unique("of_the_table");
-            read.lock().await.run(&format!("{count} /* {marker} */")).await;
-            server_of(stage, &marker).await == "replica0"
-        })
-        .await;
+        reaches_replica(stage, &mut wire, &count).await;
         wire.run("BEGIN READ ONLY").await;
         assert_eq!(wire.value(&count).await, round.to_string());
         stage.replica().sql("SELECT pg_wal_replay_pause()").await;

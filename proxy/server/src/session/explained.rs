@@ -60,6 +60,12 @@ impl Session {
     /// A copy of the frame at the front of the inbox, if it asks for a route.
     fn asks_for_route(&self, header: Header) -> Option<Vec<u8>> {
         let frame = self.io.from_client.bytes().get(..header.frame_len())?;
+        // Nearly every query is told apart by its first letter, before its end is looked for.
+        if header.tag == b'Q'
+            && frame.get(5).is_some_and(|byte| matches!(byte | 0x20, b'a'..=b'd' | b'f'..=b'z'))
+        {
+            return None;
+        }
         let sql = match header.tag {
             b'Q' => Query::decode(&frame[5..]).ok()?.sql,
             b'P' => Parse::decode(&frame[5..]).ok()?.sql,

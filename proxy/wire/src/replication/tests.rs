@@ -124,11 +124,14 @@ proptest! {
             prop_assert!(new.columns().count() <= body.len());
         }
     }
+}
 
-    #[test]
-    fn a_truncated_update_is_an_error(cut in 0_usize..40) {
-        let whole = bytes(&[b"U", &9u32.to_be_bytes(), b"K", &tuple(&[Some("1")]), b"N", &tuple(&[Some("22"), None])]);
-        prop_assume!(cut < whole.len());
-        prop_assert!(Change::decode(&whole[..cut]).is_err());
+#[test]
+fn a_truncated_update_is_an_error() {
+    let (old, new) = (tuple(&[Some("1")]), tuple(&[Some("22"), None]));
+    let whole = bytes(&[b"U", &9u32.to_be_bytes(), b"K", &old, b"N", &new]);
+    assert!(Change::decode(&whole).is_ok());
+    for cut in 0..whole.len() {
+        assert!(Change::decode(&whole[..cut]).is_err(), "cut at {cut}");
     }
 }
