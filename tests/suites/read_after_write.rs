@@ -54,7 +54,7 @@ async fn own_writes_are_seen_while_replay_is_paused() {
     assert_eq!(wire.value(&format!("SELECT count(*) FROM {table}")).await, "20");
 }
 
-/// Each of several reads that one batch makes sees what it must, not only the first.
+/// Each of several reads that one batch or one pipeline makes sees what it must, not only the first.
 #[tokio::test]
 async fn every_read_of_a_batch_is_fresh() {
     let (stage, _turn) = paused().await;
@@ -68,6 +68,9 @@ async fn every_read_of_a_batch_is_fresh() {
         [reads.clone(), msg::sync()].concat(),
         [msg::statement("BEGIN READ ONLY", &[]), reads, msg::sync()].concat(),
     ];
+    let queries: Vec<u8> = counts.iter().flat_map(|sql| msg::query(sql)).collect();
+    let pipelined: Vec<u8> =
+        counts.iter().flat_map(|sql| [msg::statement(sql, &[]), msg::sync()].concat()).collect();
     stage.replica().sql("SELECT pg_wal_replay_pause()").await;
     wire.run(&format!("INSERT INTO {table}_2 VALUES (1)")).await;
     for batch in &batches {
@@ -76,6 +79,14 @@ async fn every_read_of_a_batch_is_fresh() {
             frames.iter().filter(|frame| frame.tag == b'D').map(|row| row.values()[0].clone()).collect();
         assert_eq!(rows, [Some("0".to_owned()), Some("1".to_owned())], "{}", pretty(&frames));
         wire.query("ROLLBACK").await;
+    }
+    for pipeline in [queries, pipelined] {
+        wire.send(&pipeline).await;
+        for expected in ["0", "1"] {
+            let frames = wire.until(b'Z').await;
+            let row = frames.iter().find(|frame| frame.tag == b'D').map(|row| row.values()[0].clone());
+            assert_eq!(row, Some(Some(expected.to_owned())), "{}", pretty(&frames));
+        }
     }
     stage.replica().sql("SELECT pg_wal_replay_resume()").await;
 }
@@ -97,7 +108,6 @@ async fn others_writes_are_seen_while_replay_is_paused() {
     stage.replica().sql("SELECT pg_wal_replay_resume()").await;
 }
 
-/// Every way to write counts: transactions, COPY, functions, prepared statements, DDL, two-phase commit.
 /// One snapshot serves a whole transaction: its first statement sees everything, and no later one waits for what it would not
 /// see.
 #[tokio::test]
@@ -132,6 +142,7 @@ async fn one_snapshot_is_fresh_and_then_stays() {
     stage.replica().sql("SELECT pg_wal_replay_resume()").await;
 }
 
+/// Every way to write counts: transactions, COPY, functions, prepared statements, DDL, two-phase commit.
 #[tokio::test]
 async fn every_kind_of_write_is_seen() {
     let (stage, _turn) = paused().await;

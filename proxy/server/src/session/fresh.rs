@@ -71,42 +71,43 @@ impl Session {
         plan(facts, &verdict.class, decision.unwrap_or(&none), &self.view(fresh, wanted))
     }
 
-    /// In a transaction on a replica, each statement waits until the replica holds what the statement must see.
-    pub(super) async fn await_coverage(&mut self, request: Option<&Request<'_>>) -> Result<(), Fault> {
-        let Some(held) = self.held.as_mut().filter(|held| held.role == Role::Replica) else {
-            return Ok(());
-        };
-        let index = held.server.index;
+    /// What the replica held is not known to hold though the request must see it: its index, and the need.
+    pub(super) fn uncovered(&self, request: Option<&Request<'_>>) -> Option<(usize, Need)> {
+        let held = self.held.as_ref().filter(|held| held.role == Role::Replica)?;
         let reads = match (held.snapshot, request) {
-            // It ends the transaction, or steers it: it reads nothing. The next one may take a snapshot anew (`AND CHAIN`).
-            (snapshot, Some(request)) if request.verdict.class.access == Access::Session => {
-                held.snapshot = if snapshot == Snapshot::Taken { Snapshot::Due } else { snapshot };
-                return Ok(());
-            }
-            (Snapshot::Taken, _) => return Ok(()),
+            (Snapshot::Taken, _) => return None,
+            (_, Some(request)) if request.steers() => return None,
             (Snapshot::Each, Some(request)) => request.reads,
             (Snapshot::Due, _) | (Snapshot::Each, None) => &Touched::Unknown,
         };
-        if !self.owed.is_empty() {
-            return Ok(());
-        }
-        let cluster = Arc::clone(&self.shared.cluster);
-        let account = Arc::clone(&self.shared.account);
+        let database = &self.shared.account.database;
         let terms = self.terms(request.and_then(|request| request.decision));
-        let need = Need::new(&terms, &account.database, reads, self.token);
-        let limit = cluster.config().health_timeout;
-        let covered = account.database.freshness.is_covered_by(index, need.number) || {
+        let need = Need::new(&terms, database, reads, self.token);
+        let covered = database.freshness.is_covered_by(held.server.index, need.number);
+        (!covered).then_some((held.server.index, need))
+    }
+
+    /// In a transaction on a replica, each statement waits until the replica holds what the statement must see.
+    pub(super) async fn await_coverage(&mut self, request: Option<&Request<'_>>) -> Result<(), Fault> {
+        if let Some((index, need)) = self.uncovered(request) {
+            let cluster = Arc::clone(&self.shared.cluster);
+            let account = Arc::clone(&self.shared.account);
+            let limit = cluster.config().health_timeout;
             let covered = cluster.await_covered(&account.database, &need, index, limit);
-            Box::pin(self.attend(async { Ok(covered.await) })).await?
-        };
-        if covered {
-            if let Some(held) = self.held.as_mut().filter(|held| held.snapshot == Snapshot::Due) {
-                held.snapshot = Snapshot::Taken;
+            if !Box::pin(self.attend(async { Ok(covered.await) })).await? {
+                let told = format!("the replica did not catch up within {limit:?}");
+                return Err(Fault::pointsman("40001", told).hint("Try the transaction again."));
             }
-            return Ok(());
         }
-        Err(Fault::pointsman("40001", format!("the replica did not catch up within {limit:?}"))
-            .hint("Try the transaction again."))
+        if let Some(held) = &mut self.held {
+            // What steers the transaction may begin the next one, with a snapshot of its own (`AND CHAIN`).
+            held.snapshot = match (held.snapshot, request.is_some_and(Request::steers)) {
+                (Snapshot::Taken, true) => Snapshot::Due,
+                (Snapshot::Due, false) => Snapshot::Taken,
+                (snapshot, _) => snapshot,
+            };
+        }
+        Ok(())
     }
 
     /// Something was sent that may write.

@@ -49,6 +49,13 @@ pub(super) struct Request<'a> {
     pub wanted: Option<Route>,
 }
 
+impl Request<'_> {
+    /// Whether it ends a transaction, or steers it, and reads nothing.
+    pub fn steers(&self) -> bool {
+        self.verdict.class.access == Access::Session
+    }
+}
+
 impl Session {
     /// Takes all the requests that have come and may be served now; true when the client said goodbye.
     pub(super) async fn take_requests(&mut self) -> Result<bool, Fault> {
@@ -125,10 +132,7 @@ impl Session {
     /// replies owed have come.
     pub(super) async fn perform_on(&mut self, request: Option<&Request<'_>>) -> Result<bool, Fault> {
         if self.held.is_some() {
-            let reads = request.is_some_and(|request| request.verdict.class.access == Access::Read);
-            // What was sent without `Sync` is answered only with what follows it: that cannot go elsewhere.
-            let elsewhere = self.is_on_replica() && !reads && !self.flow.unsynced;
-            if !self.owed.is_empty() && (elsewhere || self.is_greedy()) {
+            if !self.owed.is_empty() && (self.may_go_elsewhere(request) || self.is_greedy()) {
                 self.flow.stalled = true;
                 return Ok(false);
             }
@@ -147,6 +151,13 @@ impl Session {
         self.catch_up();
         self.send_held_back();
         Ok(true)
+    }
+
+    /// Whether a request behind others may be for another server than theirs: it writes, or must see what the replica held
+    /// may lack. What was sent without `Sync` is answered only with what follows it: that cannot go elsewhere.
+    fn may_go_elsewhere(&self, request: Option<&Request<'_>>) -> bool {
+        let reads = request.is_some_and(|request| request.verdict.class.access == Access::Read);
+        self.is_on_replica() && !self.flow.unsynced && (!reads || self.uncovered(request).is_some())
     }
 
     /// Waits for the catalog to be read, if it is being read.
