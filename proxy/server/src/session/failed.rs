@@ -2,7 +2,7 @@
 //! server was to be had for that. The client was told that it began, so it goes on as a failed one, answered here, until
 //! the client ends it.
 
-use pointsman_sql::{Facts, Kind};
+use pointsman_sql::Kind;
 use pointsman_wire::backend::{EMPTY_QUERY_RESPONSE, TransactionStatus};
 use pointsman_wire::frontend::Query;
 
@@ -32,14 +32,12 @@ impl Session {
         if facts.statements.is_empty() && facts.understood() {
             return Ok(Some(self.answer_here(frame_len, EMPTY_QUERY_RESPONSE)));
         }
-        let Some(chain) = facts.statements.first().and_then(|first| ends(&first.kind)) else {
-            return self.refuse(frame_len, aborted()).map(Some);
-        };
-        if facts.statements.len() > 1 && chain {
-            return self.refuse(frame_len, aborted()).map(Some);
+        let alone = facts.statements.len() == 1;
+        match facts.statements.first().and_then(|first| ends(&first.kind)) {
+            Some(chain) if alone || !chain => self.end_here(chain),
+            _ => return self.refuse(frame_len, aborted()).map(Some),
         }
-        self.end_here(chain);
-        if facts.statements.len() > 1 {
+        if !alone {
             return Ok(None);
         }
         Ok(Some(self.answer_here(frame_len, &message::command_complete(ROLLED_BACK))))
@@ -56,11 +54,8 @@ impl Session {
 
     /// Answers a batch of the extended protocol in such a transaction.
     pub(super) fn answer_failed_batch(&mut self, len: usize) -> Result<Taken, Fault> {
-        let lone = self.lone(len);
-        let Some((lone, chain)) = lone.and_then(|lone| lone_end(&lone.facts).map(|chain| (lone, chain)))
-        else {
-            return self.refuse_batch(aborted());
-        };
+        let ending = self.lone(len).and_then(|lone| Some((ends(&lone.facts.single()?.kind)?, lone)));
+        let Some((chain, lone)) = ending else { return self.refuse_batch(aborted()) };
         self.end_here(chain);
         self.answer_lone(len, lone, ROLLED_BACK);
         Ok(Taken::Done)
@@ -93,11 +88,6 @@ fn ends(kind: &Kind) -> Option<bool> {
         Kind::PrepareTransaction => Some(false),
         _ => None,
     }
-}
-
-/// The same of a text that does nothing else.
-fn lone_end(facts: &Facts) -> Option<bool> {
-    ends(&facts.single()?.kind)
 }
 
 /// PostgreSQL's own words.
