@@ -7,9 +7,10 @@ use criterion::{BatchSize, Criterion, Throughput};
 use pointsman_cache::codec::{COMPRESS_FROM_DEFAULT, Portable, decode, encode};
 use pointsman_cache::ledger::{Backend, Commit, Era, KEY_SLOTS_DEFAULT, Ledger, Lsn, Seq, Snapshot, Watch};
 use pointsman_cache::{
-    About, Context, Entry, Key, KeyScratch, Lifetime, Millis, Parts, Place, Protocol, RelationTags, Scope,
-    Store, StoreLimits, Tags,
+    About, Context, Entry, Key, KeyScratch, Lifetime, Millis, Parts, Place, Protocol, RelationTags, Store,
+    StoreLimits, Tags,
 };
+use pointsman_policy::Scope;
 
 const AGENTS: u32 = 100_000;
 const ROWS_BYTES: usize = 2048;

@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use crate::entry::{Lifetime, Parts};
 use crate::hash::stable;
-use crate::key::Scope;
 use crate::ledger::{Era, Lsn};
 use crate::tag::{TAGS_MAX, Tag};
+use pointsman_policy::Scope;
 
 const MAGIC: [u8; 4] = *b"PMce";
 /// Raised whenever the form or the meaning of tags, keys or hashes changes.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::key::{Key, Scope};
+use crate::key::Key;
 use crate::ledger::Seq;
 use crate::tag::Tag;
+use pointsman_policy::Scope;
 
 /// A time in milliseconds, of a clock that never goes back and that all callers share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -6,40 +6,11 @@ use std::hash::BuildHasher as _;
 use std::sync::LazyLock;
 
 use hashbrown::DefaultHashBuilder;
+use pointsman_policy::Scope;
 use sha2::{Digest as _, Sha256};
 
 /// Seeded once for a process, so that clients cannot choose keys that collide.
 static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
-
-/// Who shares an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Scope {
-    /// Sessions with the same role in force (`SET ROLE` or else the user).
-    #[default]
-    Role,
-    /// Sessions of the same user with the same role in force.
-    User,
-    /// All sessions: for relations that everybody may read alike, which the rule's author vouches for.
-    Shared,
-}
-
-impl Scope {
-    /// Its word in policies.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Role => "role",
-            Self::User => "user",
-            Self::Shared => "shared",
-        }
-    }
-
-    /// The scope that a word means.
-    #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
-        [Self::Role, Self::User, Self::Shared].into_iter().find(|scope| scope.name() == word)
-    }
-}
 
 /// How the replies are framed: what a simple query's client is sent is not what `Execute` answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

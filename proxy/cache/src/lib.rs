@@ -27,9 +27,7 @@ mod tag;
 
 pub use entry::{About, Age, Entry, Lifetime, Millis, Parts};
 pub use flight::{Flights, Follower, Join, Leader};
-pub use key::{Context, Key, KeyBuilder, KeyScratch, Place, Protocol, Scope};
+pub use key::{Context, Key, KeyBuilder, KeyScratch, Place, Protocol};
 pub use ledger::Ledger;
 pub use store::{Look, Store, StoreLimits, TooLarge};
-pub use tag::{
-    KEY_BYTES_MAX, KeyText, KeyType, RelationTags, TAGS_MAX, Tag, TagKind, TagTemplate, Tags, TemplateError,
-};
+pub use tag::{KEY_BYTES_MAX, KeyText, KeyType, RelationTags, TAGS_MAX, Tag, TagKind, Tags};

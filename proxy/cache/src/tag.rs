@@ -4,10 +4,8 @@
 //! rows of a relation are pinned by a key carries that key's tag and the relation's [`TagKind::Whole`], which only a
 //! change of unknown keys marks. Tags that collide invalidate each other's entries: too much, never too little.
 
-mod template;
 mod value;
 
-pub use template::{TagTemplate, TemplateError};
 pub use value::{KEY_BYTES_MAX, KeyText, KeyType};
 
 use crate::hash::stable;

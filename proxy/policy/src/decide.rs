@@ -8,6 +8,7 @@ use std::time::Duration;
 use pointsman_sql::{Facts, LexRules, Literal, ValueRef};
 
 use crate::bits::Bits;
+use crate::caching::Caching;
 use crate::identity::Identity;
 use crate::reading::Reading;
 use crate::rule::{Per, RateLimit, Refusal, Route};
@@ -65,6 +66,8 @@ pub struct Decision {
     pub refuse: Option<Arc<Refusal>>,
     /// Whether the developer may choose the route.
     pub overrides_allowed: bool,
+    /// Reads are cached, and by which rule.
+    pub cache: Option<(usize, Arc<Caching>)>,
     /// A table that is read from the primary only is read.
     pub keep_on_primary: bool,
     /// The rule that ended the search; else the first that matched and went on. By its place in
@@ -150,7 +153,7 @@ impl PolicySet {
         &self,
         (at, mut word): (usize, u64),
         reading: &Reading<'_>,
-        settled: &mut u8,
+        settled: &mut u16,
         decision: &mut Decision,
     ) -> bool {
         let (mut matched, mut audited, mut ended) = (0, 0, None);
@@ -199,10 +202,10 @@ impl PolicySet {
         self.ordered.get(index).is_some_and(|ordered| ordered.text_does(reading, self.tables()))
     }
 
-    fn act(&self, index: usize, sets: u8, decision: &mut Decision) {
+    fn act(&self, index: usize, sets: u16, decision: &mut Decision) {
         let Some(rule) = self.rules().get(index) else { return };
         let actions = &rule.actions;
-        let has = |bit: u8| sets & bit != 0;
+        let has = |bit: u16| sets & bit != 0;
         if has(Step::ROUTE) {
             (decision.route, decision.routed_by) = (actions.route, Some(index));
         }
@@ -220,6 +223,9 @@ impl PolicySet {
         }
         if has(Step::OVERRIDES) {
             decision.overrides_allowed = actions.overrides == Some(true);
+        }
+        if has(Step::CACHE) {
+            decision.cache = actions.cache.as_ref().map(|caching| (index, Arc::clone(caching)));
         }
         if has(Step::RATE_LIMIT) {
             decision.limits.insert(index);

@@ -2,6 +2,7 @@
 //! statement may do, what policies say of it, and where it goes. `POLICY.md` is the reference of policy files.
 
 mod bits;
+pub mod caching;
 pub mod catalog;
 mod check;
 mod class;
@@ -27,6 +28,7 @@ mod touched;
 mod verb;
 mod yaml;
 
+pub use caching::{Caching, KeyPart, Scope, TagTemplate, TemplateError};
 pub use check::{Checked, check};
 pub use class::{Access, Class, Reason, classify};
 pub use comment::{hinted_route, hints, tags};

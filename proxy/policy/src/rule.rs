@@ -15,6 +15,7 @@ pub(crate) use condition::{Condition, Ordered, rows_most};
 pub(crate) use lint::{against_earlier, alone};
 pub(crate) use read::{Home, mode, read};
 
+use crate::caching::Caching;
 use crate::touched::Consistency;
 use crate::yaml::Place;
 
@@ -137,6 +138,8 @@ pub struct Actions {
     pub log: Option<LogLevel>,
     /// Whether the developer may choose the route.
     pub overrides: Option<bool>,
+    /// Reads are cached.
+    pub cache: Option<Arc<Caching>>,
 }
 
 /// `route: replica, max_lag: 5s`

@@ -33,6 +33,7 @@ pub struct PolicySet {
     pub(crate) ordered: Vec<Ordered>,
     overrides: Overrides,
     tables: Tables,
+    key_columns: Vec<Box<str>>,
     policies: Vec<PolicySummary>,
 }
 
@@ -61,19 +62,20 @@ pub(crate) struct Step {
     pub(crate) audit: bool,
     pub(crate) continues: bool,
     /// What it sets: a bit for each action.
-    pub(crate) sets: u8,
+    pub(crate) sets: u16,
 }
 
 impl Step {
-    pub(crate) const ROUTE: u8 = 1;
-    pub(crate) const MAX_LAG: u8 = 1 << 1;
-    pub(crate) const CONSISTENCY: u8 = 1 << 2;
-    pub(crate) const TIMEOUT: u8 = 1 << 3;
-    pub(crate) const REFUSE: u8 = 1 << 4;
-    pub(crate) const OVERRIDES: u8 = 1 << 5;
+    pub(crate) const ROUTE: u16 = 1;
+    pub(crate) const MAX_LAG: u16 = 1 << 1;
+    pub(crate) const CONSISTENCY: u16 = 1 << 2;
+    pub(crate) const TIMEOUT: u16 = 1 << 3;
+    pub(crate) const REFUSE: u16 = 1 << 4;
+    pub(crate) const OVERRIDES: u16 = 1 << 5;
     /// Limits and logs of several rules add up.
-    pub(crate) const RATE_LIMIT: u8 = 1 << 6;
-    pub(crate) const LOG: u8 = 1 << 7;
+    pub(crate) const RATE_LIMIT: u16 = 1 << 6;
+    pub(crate) const LOG: u16 = 1 << 7;
+    pub(crate) const CACHE: u16 = 1 << 8;
 
     fn of(rule: &Rule, ordered: &Ordered) -> Self {
         let actions = &rule.actions;
@@ -86,6 +88,7 @@ impl Step {
             (Self::OVERRIDES, actions.overrides.is_some()),
             (Self::RATE_LIMIT, actions.rate_limit.is_some()),
             (Self::LOG, actions.log.is_some()),
+            (Self::CACHE, actions.cache.is_some()),
         ];
         Self {
             dynamic: ordered.limit_over.is_some() || !ordered.text.is_empty(),
@@ -151,6 +154,10 @@ impl PolicySet {
             set.tables.merge(&file.tables);
             set.rules.extend(file.rules);
         }
+        let caching = set.rules.iter().filter_map(|rule| rule.actions.cache.as_deref());
+        set.key_columns = caching.flat_map(|caching| caching.invalidate_by.iter().cloned()).collect();
+        set.key_columns.sort_unstable();
+        set.key_columns.dedup();
         set.ordered = set.rules.iter().map(|rule| Ordered::new(&rule.conditions)).collect();
         set.steps =
             set.rules.iter().zip(&set.ordered).map(|(rule, ordered)| Step::of(rule, ordered)).collect();
@@ -198,6 +205,18 @@ impl PolicySet {
     #[must_use]
     pub fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// The columns by whose values some cached result is told apart, sorted.
+    #[must_use]
+    pub fn key_columns(&self) -> &[Box<str>] {
+        &self.key_columns
+    }
+
+    /// Whether a rule caches.
+    #[must_use]
+    pub fn caches(&self) -> bool {
+        self.rules.iter().any(|rule| rule.actions.cache.is_some() && rule.mode == Mode::Enforce)
     }
 
     /// How loud rule `index` logs its matches.

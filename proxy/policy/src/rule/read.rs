@@ -80,6 +80,7 @@ fn actions(node: &Node, problems: &mut Problems<'_>) -> Actions {
             _ => None,
         },
         overrides: text("overrides").map(|word| word == "allow"),
+        cache: None,
     }
 }
 

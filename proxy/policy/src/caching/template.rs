@@ -1,7 +1,5 @@
 //! Tags as policies write them: `feed:{agent_id}`, with the statement's own values in place of the names in braces.
 
-use super::Tag;
-
 /// A tag with places for values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagTemplate {
@@ -86,17 +84,6 @@ impl TagTemplate {
                 true
             })
         })
-    }
-
-    /// The tag itself, by way of the buffer `name`.
-    #[must_use]
-    pub fn tag<'v>(
-        &self,
-        database: &[u8],
-        name: &mut Vec<u8>,
-        value: impl FnMut(&str) -> Option<&'v [u8]>,
-    ) -> Option<Tag> {
-        self.resolve(name, value).then(|| Tag::named(database, name))
     }
 }
 

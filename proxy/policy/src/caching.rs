@@ -1,0 +1,73 @@
+//! What a rule says of caching, and what a statement's result depends on and changes, as far as its text shows.
+
+mod plan;
+mod template;
+
+use std::time::Duration;
+
+pub use plan::{Change, Dependence, KeyColumn, Pinned, Reads, Writes, reads, writes};
+pub use template::{TagTemplate, TemplateError};
+
+/// Who shares an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Scope {
+    /// Sessions with the same role in force (`SET ROLE` or else the user).
+    #[default]
+    Role,
+    /// Sessions of the same user with the same role in force.
+    User,
+    /// All sessions: for relations that everybody may read alike, which the rule's author vouches for.
+    Shared,
+}
+
+impl Scope {
+    /// Its word in policies.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Role => "role",
+            Self::User => "user",
+            Self::Shared => "shared",
+        }
+    }
+
+    /// The scope that a word means.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Role, Self::User, Self::Shared].into_iter().find(|scope| scope.name() == word)
+    }
+}
+
+/// What of a session is in the key besides what always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyPart {
+    /// The user who logged in.
+    User,
+    /// `application_name`.
+    Application,
+    /// The client's address.
+    Client,
+}
+
+/// How the reads that a rule matches are cached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caching {
+    /// How long an entry is fresh.
+    pub ttl: Duration,
+    /// After that, how long it is served while one session fetches it anew.
+    pub stale_while_revalidate: Duration,
+    /// What else is in the key.
+    pub key_by: Vec<KeyPart>,
+    /// Further tags, with the statement's own values.
+    pub tags: Vec<TagTemplate>,
+    /// A query whose rows name further tags, with the statement's own values in braces.
+    pub tags_from: Option<TagTemplate>,
+    /// Columns by whose values writes are told apart.
+    pub invalidate_by: Vec<Box<str>>,
+    /// Who shares entries.
+    pub scope: Scope,
+    /// The largest result that is kept, in bytes; none: as large as the cache keeps.
+    pub max_entry: Option<usize>,
+    /// How far what is served may lag behind writes that did not pass through here; none: until `ttl`.
+    pub max_staleness: Option<Duration>,
+}
