@@ -4,9 +4,8 @@ use std::fs;
 
 use bytes::Bytes;
 use pointsman_cache::ledger::Seq;
-use pointsman_cache::{
-    About, Entry, Key, Lifetime, Millis, Parts, RelationTags, Scope, Store, StoreLimits, Tags,
-};
+use pointsman_cache::{About, Entry, Key, Lifetime, Millis, Parts, RelationTags, Store, StoreLimits, Tags};
+use pointsman_policy::Scope;
 
 const ENTRIES: usize = 150_000;
 const KEY_BYTES: usize = 200;
