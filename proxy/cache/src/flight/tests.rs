@@ -6,7 +6,7 @@ use std::thread::Thread;
 
 use super::*;
 use crate::entry::{About, Lifetime, Millis, Parts};
-use crate::key::Scope;
+use pointsman_policy::Scope;
 
 #[derive(Default)]
 struct Count(AtomicUsize);

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::*;
 use crate::entry::{About, Lifetime, Parts};
-use crate::key::Scope;
 use crate::ledger::{Era, Seq, Snapshot, Source, Watch};
 use crate::tag::{Tag, Tags};
+use pointsman_policy::Scope;
 
 const LIMITS: StoreLimits = StoreLimits { bytes_max: 1 << 20, entry_bytes_max: 64 << 10 };
 
