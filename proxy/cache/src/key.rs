@@ -48,13 +48,13 @@ pub struct Context(Box<[u8]>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place<'a> {
     /// The cluster's name in the configuration, or any name that the fleet shares.
-    pub cluster: &'a str,
+    pub cluster: &'a [u8],
     /// The database.
-    pub database: &'a str,
+    pub database: &'a [u8],
     /// The user who logged in, or whom `SET SESSION AUTHORIZATION` made.
-    pub user: &'a str,
+    pub user: &'a [u8],
     /// The role in force.
-    pub role: &'a str,
+    pub role: &'a [u8],
 }
 
 impl Context {
@@ -67,14 +67,14 @@ impl Context {
         settings: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Self {
         let mut bytes = Vec::new();
-        put(&mut bytes, Part::Cluster, place.cluster.as_bytes());
-        put(&mut bytes, Part::Database, place.database.as_bytes());
+        put(&mut bytes, Part::Cluster, place.cluster);
+        put(&mut bytes, Part::Database, place.database);
         put(&mut bytes, Part::Scope, scope.name().as_bytes());
         if scope != Scope::Shared {
-            put(&mut bytes, Part::Role, place.role.as_bytes());
+            put(&mut bytes, Part::Role, place.role);
         }
         if scope == Scope::User {
-            put(&mut bytes, Part::User, place.user.as_bytes());
+            put(&mut bytes, Part::User, place.user);
         }
         for (name, value) in settings {
             put(&mut bytes, Part::Setting, name);
@@ -212,7 +212,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn place() -> Place<'static> {
-        Place { cluster: "main", database: "app", user: "ann", role: "reader" }
+        Place { cluster: b"main", database: b"app", user: b"ann", role: b"reader" }
     }
 
     fn bytes(context: &Context, protocol: Protocol, build: impl Fn(&mut KeyBuilder)) -> Vec<u8> {
@@ -230,11 +230,11 @@ mod tests {
         let contexts = [
             base.clone(),
             context(place(), Scope::Role, "other"),
-            context(Place { database: "other", ..place() }, Scope::Role, "public"),
-            context(Place { cluster: "other", ..place() }, Scope::Role, "public"),
-            context(Place { role: "other", ..place() }, Scope::Role, "public"),
+            context(Place { database: b"other", ..place() }, Scope::Role, "public"),
+            context(Place { cluster: b"other", ..place() }, Scope::Role, "public"),
+            context(Place { role: b"other", ..place() }, Scope::Role, "public"),
             context(place(), Scope::User, "public"),
-            context(Place { user: "bob", ..place() }, Scope::User, "public"),
+            context(Place { user: b"bob", ..place() }, Scope::User, "public"),
             context(place(), Scope::Shared, "public"),
         ];
         let mut keys = HashSet::new();
@@ -290,8 +290,8 @@ mod tests {
     fn who_asks_counts_only_in_its_scope() {
         let none: [(&[u8], &[u8]); 0] = [];
         let of = |place, scope| Context::new(place, scope, none);
-        let other_user = Place { user: "bob", ..place() };
-        let other_role = Place { role: "writer", ..place() };
+        let other_user = Place { user: b"bob", ..place() };
+        let other_role = Place { role: b"writer", ..place() };
         assert_eq!(of(place(), Scope::Role), of(other_user, Scope::Role));
         assert_eq!(of(place(), Scope::Shared), of(other_role, Scope::Shared));
         for scope in [Scope::Role, Scope::User, Scope::Shared] {

@@ -64,6 +64,8 @@ named!(Outcome,
 pub enum Bypass {
     /// In a transaction.
     Transaction,
+    /// Behind others of its session that are not answered yet.
+    Pipelined,
     /// The session is pinned to its server connection.
     Pinned,
     /// Not proven to be read-only.
@@ -78,6 +80,8 @@ pub enum Bypass {
     Temporary,
     /// Row-level security, without the role in its key.
     RowSecurity,
+    /// The result names who asks, and the key does not.
+    AsksWho,
     /// A portal with a limit of rows.
     RowLimit,
     /// Several statements at once.
@@ -89,9 +93,9 @@ pub enum Bypass {
 }
 
 named!(Bypass,
-    Transaction => "transaction", Pinned => "pinned", NotReadOnly => "not_read_only", Volatile => "volatile",
+    Transaction => "transaction", Pipelined => "pipelined", Pinned => "pinned", NotReadOnly => "not_read_only", Volatile => "volatile",
     Locks => "locks", UnknownRelations => "unknown_relations", Temporary => "temporary",
-    RowSecurity => "row_security", RowLimit => "row_limit", Several => "several_statements",
+    RowSecurity => "row_security", AsksWho => "asks_who", RowLimit => "row_limit", Several => "several_statements",
     NoKeyValue => "no_key_value", Closed => "closed",
 );
 
@@ -181,7 +185,7 @@ impl<T: Named, const N: usize> By<T, N> {
 #[derive(Debug)]
 pub struct Counters {
     outcomes: By<Outcome, 8>,
-    bypasses: By<Bypass, 12>,
+    bypasses: By<Bypass, 14>,
     not_stored: By<NotStored, 12>,
     unreadable: By<Unreadable, 8>,
     stored: AtomicU64,
@@ -260,7 +264,7 @@ pub struct Counts {
     /// By [`Outcome`].
     pub outcomes: [u64; 8],
     /// By [`Bypass`].
-    pub bypasses: [u64; 12],
+    pub bypasses: [u64; 14],
     /// By [`NotStored`].
     pub not_stored: [u64; 12],
     /// By [`Unreadable`].
@@ -328,7 +332,7 @@ mod tests {
         two.add_to(&mut counts);
         assert_eq!((counts.served(), counts.bytes_served, counts.age_sum), (2, 150, 10));
         assert_eq!(
-            (counts.of(Outcome::Absent), counts.of(Outcome::Bypassed), counts.bypasses[11]),
+            (counts.of(Outcome::Absent), counts.of(Outcome::Bypassed), counts.bypasses[13]),
             (1, 1, 1)
         );
         assert_eq!((counts.stored, counts.bytes_stored, counts.not_stored[8]), (1, 60, 1));

@@ -5,6 +5,7 @@ mod assumed;
 mod build;
 mod builtin;
 mod family;
+mod named;
 mod rows;
 mod suspect;
 #[cfg(test)]

@@ -245,6 +245,7 @@ async fn begin(proxy: &Arc<Proxy>, worker: usize, admitted: &mut Admitted) -> Re
         cluster,
         registry: Arc::clone(&proxy.registry),
         policies: Arc::clone(&proxy.policies),
+        cache: proxy.cache.clone(),
         counters: proxy.metrics.worker(worker),
         mode,
         message_bytes_max: settings.config.limits.message_bytes_max,

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use pointsman_policy::Overrides;
 
+use crate::caching::config::ChangesConfig;
+use crate::caching::keeper;
+use crate::policies::Policies;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::config::ClusterConfig;
 use crate::upstream::{catalogs, health, positions};
@@ -14,6 +17,8 @@ use crate::upstream::{catalogs, health, positions};
 pub struct Clusters {
     all: ArcSwap<Vec<Arc<Cluster>>>,
     overrides: Arc<ArcSwap<Overrides>>,
+    /// The policies in force, and how changes are heard of: for the cache. None keeps no results.
+    caching: Option<(Arc<ArcSwap<Policies>>, Arc<ChangesConfig>)>,
     /// Runs the watchers, away from the workers.
     runtime: tokio::runtime::Runtime,
 }
@@ -23,7 +28,11 @@ impl Clusters {
     ///
     /// # Errors
     /// The watchers' thread cannot be started.
-    pub fn start(configs: &[ClusterConfig], overrides: Overrides) -> std::io::Result<Self> {
+    pub fn start(
+        configs: &[ClusterConfig],
+        overrides: Overrides,
+        caching: Option<(Arc<ArcSwap<Policies>>, Arc<ChangesConfig>)>,
+    ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("watchers")
@@ -31,8 +40,8 @@ impl Clusters {
             .thread_stack_size(crate::worker::STACK_BYTES)
             .enable_all()
             .build()?;
-        let clusters =
-            Self { all: ArcSwap::default(), overrides: Arc::new(ArcSwap::from_pointee(overrides)), runtime };
+        let overrides = Arc::new(ArcSwap::from_pointee(overrides));
+        let clusters = Self { all: ArcSwap::default(), overrides, caching, runtime };
         let all = configs.iter().map(|config| clusters.begin(config)).collect();
         clusters.all.store(Arc::new(all));
         Ok(clusters)
@@ -43,6 +52,9 @@ impl Clusters {
         self.runtime.spawn(health::watch(Arc::clone(&cluster)));
         self.runtime.spawn(positions::watch(Arc::clone(&cluster)));
         self.runtime.spawn(catalogs::watch(Arc::clone(&cluster), Arc::clone(&self.overrides)));
+        if let Some((policies, changes)) = &self.caching {
+            self.runtime.spawn(keeper::keep(Arc::clone(&cluster), Arc::clone(policies), Arc::clone(changes)));
+        }
         cluster
     }
 

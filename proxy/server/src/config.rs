@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::caching::config::CacheConfig;
 use crate::client::config::{AuthConfig, ClientLimits};
 use crate::transport::config::{ClientTls, Listen};
 use crate::upstream::config::ClusterConfig;
 
+mod cache;
 mod clusters;
 mod flags;
 mod login;
@@ -50,6 +52,8 @@ pub struct Config {
     pub clusters: Vec<ClusterConfig>,
     /// Policy files.
     pub policies: Vec<PathBuf>,
+    /// The cache of results.
+    pub cache: CacheConfig,
     /// Templates kept by each worker's statement cache.
     pub templates_max: usize,
     /// How long a drain waits for transactions in progress.

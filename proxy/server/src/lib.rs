@@ -1,6 +1,7 @@
 //! The proxy: sockets and tasks over the pure floors below.
 pub mod admin;
 pub mod arrival;
+pub mod caching;
 pub mod cli;
 pub mod client;
 pub mod clusters;

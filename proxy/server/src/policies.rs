@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pingora_limits::rate::Rate;
+use pointsman_cache::stats::Counters;
 use pointsman_policy::{Decision, Identity, PolicySet, RateLimit, Refusal, Rule};
 use pointsman_sql::Facts;
 
@@ -26,6 +27,8 @@ pub struct RuleCounts {
     pub timed_out: AtomicU64,
     /// Statements that it wanted on a replica and that no replica may serve.
     pub impossible: AtomicU64,
+    /// What became of its reads in the cache, if it caches.
+    pub cache: Counters,
 }
 
 /// One limit's window.
@@ -86,6 +89,11 @@ impl Policies {
     /// The counts of rule `index`.
     pub fn counts(&self, index: usize) -> Option<&RuleCounts> {
         self.counts.get(index).map(|counts| &**counts)
+    }
+
+    /// The same, to be kept.
+    pub fn shared_counts(&self, index: usize) -> Option<Arc<RuleCounts>> {
+        self.counts.get(index).cloned()
     }
 
     /// Rule `index` has refused a statement.

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use pointsman_policy::PolicySet;
 use tokio::sync::watch;
 
+use crate::caching::ResultCache;
 use crate::client::config::AuthConfig;
 use crate::client::login::Door;
 use crate::client::prove::Prover;
@@ -78,6 +79,8 @@ pub struct Proxy {
     prover: Arc<Prover>,
     /// The policies in force.
     pub policies: Arc<ArcSwap<Policies>>,
+    /// Results kept in memory; none if nothing is to be kept.
+    pub cache: Option<Arc<ResultCache>>,
     /// The clusters and their tasks.
     pub clusters: Clusters,
     /// Verifiers read from servers.
@@ -113,13 +116,19 @@ impl Proxy {
             bound.push(listener);
         }
         let settings = Settings::new(config, Arc::clone(&prover))?;
-        let clusters = Clusters::start(&settings.config.clusters, set.overrides().clone())
+        let overrides = set.overrides().clone();
+        let policies = Arc::new(ArcSwap::from_pointee(Policies::after(None, set)));
+        let cache = ResultCache::new(&settings.config.cache);
+        let caching =
+            cache.as_ref().map(|_| (Arc::clone(&policies), Arc::new(settings.config.cache.changes.clone())));
+        let clusters = Clusters::start(&settings.config.clusters, overrides, caching)
             .map_err(|error| failed("cannot start the watchers".to_owned(), &error))?;
         let (closing, _) = watch::channel(false);
         let proxy = Arc::new(Self {
             settings: ArcSwap::from_pointee(settings),
             prover,
-            policies: Arc::new(ArcSwap::from_pointee(Policies::after(None, set))),
+            policies,
+            cache,
             clusters,
             verifiers: Verifiers::default(),
             sessions: Arc::default(),
@@ -184,12 +193,19 @@ impl Proxy {
         if config.admin != before.config.admin {
             return Err(fixed("admin"));
         }
+        if config.cache != before.config.cache {
+            return Err(fixed("cache"));
+        }
         let settings = Settings::new(config, Arc::clone(&self.prover))?;
         self.clusters
             .reload(&settings.config.clusters, set.overrides().clone())
             .map_err(|why| Fault::pointsman("55000", why))?;
         let before = self.policies.load_full();
         self.policies.store(Arc::new(Policies::after(Some(&before), set)));
+        // Entries were told apart by other columns, or kept by other rules.
+        for cluster in self.clusters.all().iter() {
+            cluster.databases().iter().for_each(|database| database.forget_results());
+        }
         self.verifiers.forget_all();
         self.settings.store(Arc::new(settings));
         Ok(())

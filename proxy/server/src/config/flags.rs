@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::caching::config::CacheConfig;
 use crate::client::config::{AuthConfig, AuthMethod, ClientLimits};
 use crate::transport::config::ServerTls;
 use crate::upstream::config::{PoolConfig, PoolMode};
@@ -68,6 +69,7 @@ impl Config {
             auth,
             clusters,
             policies: read_policies(flags, &mut problems),
+            cache: CacheConfig::default(),
             templates_max: TEMPLATES_MAX,
             shutdown_timeout: SHUTDOWN_TIMEOUT,
             watch: true,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::client::config::ClientLimits;
 use crate::transport::config::{ClientCertificate, ClientTls, Listen};
 
+use super::cache::read_cache;
 use super::clusters::read_clusters;
 use super::login::{default_users, read_auth};
 use super::problem::Problems;
@@ -53,6 +54,7 @@ pub(crate) fn read_document(text: &str, problems: &mut Problems<'_>) -> Option<C
         auth: read_auth(&mut top, problems),
         clusters: read_clusters(&mut top, problems),
         policies: read_policies(&mut top, problems),
+        cache: read_cache(&mut top, problems),
         templates_max: TEMPLATES_MAX,
         shutdown_timeout: SHUTDOWN_TIMEOUT,
         watch: true,

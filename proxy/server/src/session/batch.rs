@@ -75,6 +75,12 @@ impl Session {
             decision: decision.as_deref(),
             wanted,
         });
+        if let (Some(request), Some((facts, _))) = (&request, &survey.decides)
+            && request.is_cached()
+            && self.serve_batch(survey.len, request, facts).await?
+        {
+            return Ok(Taken::Done);
+        }
         match self.perform_on(request.as_ref()).await {
             Ok(true) => {}
             Ok(false) => return Ok(self.keep_admission(Ok(decision))),
@@ -89,6 +95,7 @@ impl Session {
         };
         self.count(kind);
         self.note_retry(reads, survey.len);
+        self.begin_filling();
         self.flow.admitted = true;
         let sent = self.messages(survey.len);
         self.flow.admitted = false;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pointsman_cache::Protocol;
 use pointsman_sql::{ClientEncoding, Facts, Kind};
 use pointsman_wire::backend::{CLOSE_COMPLETE, PARSE_COMPLETE, TransactionStatus};
 use pointsman_wire::frame::Header;
@@ -10,6 +11,7 @@ use pointsman_wire::frontend::{Bind, Close, Describe, Execute, Parse, Target};
 use pointsman_wire::owed::{Ask, Deal};
 use pointsman_wire::{Oids, WireError};
 
+use super::cached::Execution;
 use super::configs::ConfigCalls;
 use super::judge::{Judged, Marks, Verdict, judge};
 use super::notes::{Note, StateNote};
@@ -300,7 +302,9 @@ impl Session {
     fn bound(&mut self, bind: &Bind<'_>, facts: &Arc<Facts>, verdict: &Verdict, configs: &ConfigCalls) {
         if verdict.marks.has(Marks::WRITE) {
             self.mark_written(&verdict.footprint);
+            self.note_bound_write(bind, facts, verdict);
         }
+        self.note_ending(verdict.marks);
         self.note_marks(verdict.marks);
         if !self.flow.portals.is_empty() {
             self.flow.portals.retain(|portal| *portal.name != *bind.portal);
@@ -313,6 +317,25 @@ impl Session {
                 doubtful: verdict.marks.has(Marks::DOUBTFUL) || prepares(facts),
             });
         }
+    }
+
+    /// What the execution of a portal will write, as the cache must hear of it.
+    fn note_bound_write(&mut self, bind: &Bind<'_>, facts: &Facts, verdict: &Verdict) {
+        if self.shared.account.database.ledger().is_none() {
+            return;
+        }
+        let (sql, types) = self.text_and_types(bind.statement).unwrap_or_default();
+        let parameters = bind.parameters().ok();
+        let known = self.parameter_types(bind.statement, &types);
+        let asked = Execution {
+            protocol: Protocol::Extended,
+            sql: &sql,
+            types: &types,
+            known_types: &known,
+            parameters: parameters.as_ref(),
+            described: 0,
+        };
+        self.note_write(facts, verdict, &asked);
     }
 
     fn describe(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Refusal> {
@@ -334,9 +357,21 @@ impl Session {
                 message::frame(out, b'D', &[b"S", name, b"\0"]);
             });
         }
-        let named = self.statements.note_of(describe.name);
+        let named = self.described_note(describe.name);
         self.owed.push(Ask::DescribeStatement, Deal::Forward, named);
         Ok(())
+    }
+
+    /// The first answer tells the types of the statement's parameters, for all who prepared the same.
+    fn described_note(&self, name: &[u8]) -> Option<Note> {
+        let note = self.statements.note_of(name);
+        let prepared = self.statements.get(name).filter(|prepared| prepared.told_types().is_none());
+        let Some(prepared) = prepared else { return note };
+        let named = match note {
+            Some(Note::Named(name)) => Some(name),
+            _ => None,
+        };
+        Some(Note::Described(Arc::clone(prepared), named))
     }
 
     fn execute(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Refusal> {

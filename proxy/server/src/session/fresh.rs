@@ -125,6 +125,7 @@ impl Session {
     pub(super) fn mark_unknown(&mut self) {
         if let Some(held) = self.on_primary() {
             held.writes = Writes::All;
+            self.note_unknown_write();
         }
     }
 

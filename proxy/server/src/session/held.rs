@@ -9,6 +9,7 @@ use super::failover::{is_unreachable, no_primary};
 use super::notes::Note;
 use super::pins::{PROBE, Pins};
 use super::statements::global_name;
+use super::written::Written;
 use super::{Session, message};
 use crate::fault::{Fault, Side};
 use crate::upstream::config::{PoolMode, Role};
@@ -30,6 +31,8 @@ pub(super) struct Held {
     pub server: Arc<Server>,
     /// What was sent that may write: the replies tell when it is visible.
     pub writes: Writes,
+    /// The same for the cache, whose ledger tells relations and keys apart.
+    pub written: Option<Box<Written>>,
     /// Which snapshot the statements of the transaction under way read from.
     pub snapshot: Snapshot,
 }
@@ -161,6 +164,7 @@ impl Session {
             role,
             server: Arc::clone(server),
             writes: Writes::Nothing,
+            written: None,
             snapshot: Snapshot::Each,
         });
         Ok(())
@@ -257,6 +261,7 @@ impl Session {
     pub(super) fn drop_held(&mut self) {
         self.cancel.point_at(None);
         self.meter.lost();
+        self.flow.filling = None;
         self.held = None;
         self.wants.lose_server();
         self.status = TransactionStatus::Idle;
@@ -314,6 +319,9 @@ impl Session {
                     tracing::debug!(%fault, "a connection could not be cleaned and is closed");
                     return;
                 }
+            }
+            if let Some(written) = held.written.take() {
+                written.rolled_back();
             }
             held.lease.release();
         });

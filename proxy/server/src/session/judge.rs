@@ -12,6 +12,7 @@ use pointsman_sql::{
 
 use super::configs::ConfigCalls;
 use super::steer::RulesMemo;
+use crate::caching::verdict::{Plans, PlansMemo};
 use crate::metrics::StatementKind;
 
 /// Properties of a text, as a set.
@@ -62,6 +63,7 @@ pub struct Verdict {
     /// For the metrics.
     pub kind: StatementKind,
     rules: RulesMemo,
+    plans: PlansMemo,
 }
 
 impl Verdict {
@@ -82,12 +84,24 @@ impl Verdict {
             }
         }
         let footprint = footprint(facts, catalog);
-        Self { class, footprint, marks, kind: kind(facts), rules: RulesMemo::default() }
+        Self {
+            class,
+            footprint,
+            marks,
+            kind: kind(facts),
+            rules: RulesMemo::default(),
+            plans: PlansMemo::default(),
+        }
     }
 
     /// The rules of `set` that can match the text.
     pub fn rules(&self, facts: &Facts, set: &PolicySet) -> Arc<RuleBits> {
         self.rules.of(facts, set)
+    }
+
+    /// What caching makes of the text, under the catalog that it was judged by and the policies in `set`.
+    pub fn plans(&self, facts: &Facts, catalog: &Catalog, set: &PolicySet) -> Arc<Plans> {
+        self.plans.of(facts, (&self.class, &self.footprint), catalog, set)
     }
 
     /// Whether the text calls a function that the catalog does not know.

@@ -2,7 +2,7 @@
 //! as its last reply comes in.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::about::About;
 use super::pins::Pins;
@@ -53,6 +53,13 @@ impl Meter {
             self.transaction = more.then_some(now);
             self.usage.transaction(now - since);
         }
+    }
+
+    /// A request was answered here, at once.
+    pub fn served(&self) {
+        self.about.note_request(Instant::now());
+        self.usage.query(Duration::ZERO);
+        self.usage.transaction(Duration::ZERO);
     }
 
     /// What was under way is lost.

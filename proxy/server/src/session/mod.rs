@@ -4,6 +4,7 @@ pub mod about;
 mod admission;
 mod batch;
 mod begin;
+mod cached;
 pub mod cancel;
 mod configs;
 pub(crate) mod control;
@@ -11,6 +12,7 @@ mod explained;
 mod extended;
 mod failed;
 mod failover;
+mod filling;
 mod fresh;
 mod held;
 mod io;
@@ -28,20 +30,25 @@ mod prepare;
 mod relay;
 mod request;
 mod retry;
+mod served;
 mod settle;
 mod simple;
 pub mod statements;
 mod steer;
 mod wants;
+mod written;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use pointsman_cache::ledger::Seq;
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::owed::Owed;
 
 use begin::Begun;
+use cached::Contexts;
 pub use control::{Handle, Order};
+use filling::Filling;
 use held::Held;
 use io::{Event, Io};
 use leaving::Attendance;
@@ -53,6 +60,7 @@ use statements::Statements;
 use steer::Steering;
 use wants::Wants;
 
+use crate::caching::ResultCache;
 use crate::fault::Fault;
 use crate::metrics::{Side, Usage, WorkerCounters};
 use crate::policies::Policies;
@@ -73,6 +81,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// The policies in force.
     pub policies: Arc<ArcSwap<Policies>>,
+    /// Results kept in memory; none if nothing is kept.
+    pub cache: Option<Arc<ResultCache>>,
     /// This worker's counters.
     pub counters: Arc<WorkerCounters>,
     /// What this worker's sessions of the account have used.
@@ -109,6 +119,10 @@ pub struct Session {
     wants: Wants,
     /// Number of its own last write.
     token: u64,
+    /// The same as the cache's ledger counts.
+    own: Seq,
+    /// What all its keys in the cache have in common.
+    contexts: Option<Box<Contexts>>,
     statements: Statements,
     pins: Pins,
     /// What the client was told of the parameters that servers report.
@@ -164,6 +178,10 @@ struct Flow {
     admission: Option<Box<admission::Admission>>,
     /// The messages on their way were admitted as a batch.
     admitted: bool,
+    /// Nothing was under way before the request that is being sent, and nothing of it ends a transaction.
+    quiet: bool,
+    /// A result on its way that goes into the cache, too.
+    filling: Option<Box<Filling>>,
     /// The time that what is under way may take.
     overrun: overrun::Overrun,
 }
@@ -218,6 +236,8 @@ impl Session {
             status: TransactionStatus::Idle,
             wants: Wants::new(base),
             token: 0,
+            own: Seq::default(),
+            contexts: None,
             statements: Statements::default(),
             pins,
             told,

@@ -28,6 +28,9 @@ pub enum Note {
     Cleared(Box<Statements>),
     /// The message is about the statement that the client calls so; another of its names stands for the same.
     Named(Box<[u8]>),
+    /// The server tells of this statement, the types of its parameters among it; another of its names, the one that the
+    /// client means, stands for the same.
+    Described(Arc<Prepared>, Option<Box<[u8]>>),
     /// A message that the server must refuse, since the client's statement would give other columns than it was told
     /// of: the error becomes PostgreSQL's own for that.
     ChangedResult,

@@ -1,5 +1,6 @@
 //! From the server to the client: frames are told apart by their headers, rows are passed on without being looked at.
 
+use pointsman_cache::stats::NotStored;
 use pointsman_wire::backend::{ParameterStatus, TransactionStatus};
 use pointsman_wire::fields::ErrorHead;
 use pointsman_wire::frame::Header;
@@ -36,6 +37,7 @@ impl Session {
             self.frame(header)?;
         }
         if visible {
+            self.note_committed();
             self.note_visible();
         }
         if self.owed.is_empty() {
@@ -62,6 +64,9 @@ impl Session {
     fn relay_rest(&mut self) {
         let count = self.flow.relaying.min(self.io.unscanned().len());
         self.flow.relaying -= count;
+        if self.flow.filling.is_some() && !self.flow.swallowing {
+            self.copy_part(count);
+        }
         if self.flow.swallowing {
             self.io.drop_unscanned(count);
         } else {
@@ -103,18 +108,29 @@ impl Session {
             b'C' | b'I' | b's' => return self.completed(header, reply),
             b'Z' => return self.ready(header, reply),
             b'D' if reply.deal == Deal::Swallow => self.probe_answer(header),
+            b't' => self.note_parameter_types(header),
             _ => {}
         }
         self.retry_is_over(reply.deal);
+        if self.flow.filling.is_some() && reply.deal == Deal::Forward {
+            self.note_part(header);
+        }
         self.deal(header, reply.deal);
         Ok(())
+    }
+
+    /// The server tells of a statement's parameters.
+    fn note_parameter_types(&self, header: Header) {
+        if let Some(Note::Described(prepared, _)) = self.owed.head().and_then(|head| head.effect.as_ref()) {
+            prepared.note_types(self.io.unscanned().get(5..header.frame_len()).unwrap_or_default());
+        }
     }
 
     /// Bytes of a message that must be there before it is looked at.
     fn needed(&self, header: Header) -> Result<usize, Fault> {
         let whole = match header.tag {
             b'E' => return Ok(header.frame_len().min(ERROR_BYTES_MAX)),
-            b'C' | b'Z' | b'S' | b'I' | b's' => true,
+            b'C' | b'Z' | b'S' | b'I' | b's' | b't' => true,
             // A row of an answer that is ours.
             b'D' => self.owed.head().is_some_and(|head| head.deal == Deal::Swallow),
             _ => false,
@@ -180,12 +196,16 @@ impl Session {
         }
         let named = match reply.skipped.first().and_then(|entry| entry.effect.as_ref()) {
             Some(Note::Named(name)) => Some(name.clone()),
+            Some(Note::Described(_, named)) => named.clone(),
             _ => None,
         };
         let ours = reply.skipped.first().and_then(|entry| entry.effect.as_ref()).and_then(refusal);
         let ours = ours.or_else(|| self.overrun_told(&error.sqlstate));
         let of_a_query = self.ends_own_pipeline();
         let deal = self.failed(reply)?;
+        if deal == Deal::Forward {
+            self.spoil(NotStored::NotPlain);
+        }
         let mut told = ours.or_else(|| self.with_client_names(header, named.as_deref()));
         if deal == Deal::Forward {
             told = self.flow.refusal.take().or(told);

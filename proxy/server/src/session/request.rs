@@ -50,6 +50,11 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// Whether a rule caches it.
+    pub fn is_cached(&self) -> bool {
+        self.decision.is_some_and(|decision| decision.cache.is_some())
+    }
+
     /// Whether it ends a transaction, or steers it, and reads nothing.
     pub fn steers(&self) -> bool {
         self.verdict.class.access == Access::Session
@@ -131,6 +136,7 @@ impl Session {
     /// Has a connection that may serve the request (`None`: only the primary may). `Ok(false)` means: not before the
     /// replies owed have come.
     pub(super) async fn perform_on(&mut self, request: Option<&Request<'_>>) -> Result<bool, Fault> {
+        self.note_request();
         if self.held.is_some() {
             if !self.owed.is_empty() && (self.may_go_elsewhere(request) || self.is_greedy()) {
                 self.flow.stalled = true;
@@ -252,6 +258,7 @@ impl Session {
         }
         tracing::debug!(%fault, user = self.shared.account.user, "request refused");
         self.shared.counters.error(fault.sqlstate.as_bytes());
+        self.flow.filling = None;
         self.io.settle_approved();
         self.io.to_client.extend(&fault.encode("ERROR"));
         if self.flow.begun.is_some() {

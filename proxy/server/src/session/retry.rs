@@ -164,6 +164,7 @@ impl Session {
         retry.forget();
         retry.refused = false;
         retry.avoid = avoid;
+        self.flow.filling = None;
         // What was known of the front of the inbox is not of these.
         self.flow.surveyed = 0;
         self.flow.admission = None;

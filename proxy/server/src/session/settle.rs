@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pointsman_cache::stats::NotStored;
 use pointsman_sql::{Discard, Kind, Statement, TransactionModes};
 use pointsman_wire::backend::{DataRow, TransactionStatus};
 use pointsman_wire::frame::Header;
@@ -20,6 +21,12 @@ impl Session {
     pub(super) fn completed(&mut self, header: Header, reply: Reply<Note>) -> Result<(), Fault> {
         let frame_len = header.frame_len();
         self.retry_is_over(reply.deal);
+        if self.flow.filling.is_some() && reply.deal == Deal::Forward {
+            match header.tag {
+                b'C' => self.filled(frame_len),
+                _ => self.spoil(NotStored::NotPlain),
+            }
+        }
         let mut settled = reply.settled;
         let note = match &mut settled {
             Some(entry) => entry.effect.take(),
@@ -315,6 +322,7 @@ impl Session {
                 Some(
                     Note::State(_)
                     | Note::Named(_)
+                    | Note::Described(..)
                     | Note::ChangedResult
                     | Note::Refused(_)
                     | Note::CatchUp

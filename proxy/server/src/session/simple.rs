@@ -9,6 +9,7 @@ use pointsman_wire::frontend::Query;
 use pointsman_wire::owed::{Ask, Deal};
 
 use super::admission::Admission;
+use super::cached::Execution;
 use super::io::Io;
 use super::judge::{Judged, Marks, Verdict, judge};
 use super::notes::{Note, StateNote};
@@ -49,9 +50,13 @@ impl Session {
             Err(fault) => return self.refuse_query(frame_len, fault),
         };
         let wanted = self.wanted(decision.as_deref(), query_text(&self.io, frame_len).unwrap_or_default());
-        let (facts, verdict, reads) = (&*facts, &*verdict, &verdict.footprint.reads);
+        let shared = &facts;
+        let (facts, verdict, reads) = (&**shared, &*verdict, &verdict.footprint.reads);
         let request = Request { facts, verdict, reads, decision: decision.as_deref(), wanted };
         if self.hold_back_query(frame_len, &request) {
+            return Ok(Taken::Done);
+        }
+        if request.is_cached() && named.is_none() && self.serve_query(frame_len, &request, shared).await? {
             return Ok(Taken::Done);
         }
         match self.perform_on(Some(&request)).await {
@@ -69,7 +74,10 @@ impl Session {
         self.note_retry(verdict.marks.has(Marks::READ), frame_len);
         if verdict.marks.has(Marks::WRITE) {
             self.mark_written(&verdict.footprint);
+            self.note_query_write(frame_len, facts, verdict, named.is_some());
         }
+        self.note_ending(judged.verdict.marks);
+        self.begin_filling();
         match named {
             Some(sql) => {
                 self.io.from_client.consume(frame_len);
@@ -97,6 +105,14 @@ impl Session {
             self.count(kind);
         }
         taken
+    }
+
+    /// What a query writes, as the cache must hear of it; of one that executes another, the values are not known.
+    fn note_query_write(&mut self, frame_len: usize, facts: &Facts, verdict: &Verdict, named: bool) {
+        let inbox = std::mem::take(&mut self.io.from_client);
+        let sql = text_at(&inbox, frame_len).filter(|_| !named).unwrap_or_default();
+        self.note_write(facts, verdict, &Execution::of_text(sql));
+        self.io.from_client = inbox;
     }
 
     fn judge_query(&self, frame_len: usize) -> Option<Judged> {

@@ -5,7 +5,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -83,6 +83,8 @@ pub struct Prepared {
     pub configs: ConfigCalls,
     /// What the facts meant under the catalog last asked.
     verdict: ArcSwapOption<Verdict>,
+    /// The types of its parameters, once a server has told of them.
+    types: OnceLock<Box<[u32]>>,
 }
 
 impl Prepared {
@@ -96,6 +98,20 @@ impl Prepared {
         let verdict = Arc::new(Verdict::new(&self.facts, catalog));
         self.verdict.store(Some(Arc::clone(&verdict)));
         verdict
+    }
+
+    /// The types of its parameters, if a server has told of them.
+    pub fn told_types(&self) -> Option<&[u32]> {
+        self.types.get().map(|types| &**types)
+    }
+
+    /// A server tells of the types of its parameters: the body of a `ParameterDescription`.
+    pub fn note_types(&self, body: &[u8]) {
+        self.types.get_or_init(|| {
+            let raw = body.get(2..).unwrap_or_default();
+            let (words, _) = raw.as_chunks::<4>();
+            words.iter().map(|word| u32::from_be_bytes(*word)).collect()
+        });
     }
 
     /// Whether preparing it again may give other columns than its client was told of: it selects `*`, and one of its
@@ -179,6 +195,7 @@ impl Registry {
             facts: Arc::clone(&judged.facts),
             configs: judged.configs.clone(),
             verdict: ArcSwapOption::empty(),
+            types: OnceLock::new(),
         });
         known.put(origin, Arc::clone(&prepared));
         prepared

@@ -1,6 +1,6 @@
 //! A primary with its replicas: which server is which now, and the accounts and databases that live there.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ pub struct Cluster {
     servers: ArcSwap<Vec<Arc<Server>>>,
     primary: AtomicUsize,
     newest_timeline: AtomicU32,
+    /// Counts the changes of the primary.
+    era: AtomicU64,
     /// Locked at login and by background tasks only.
     databases: Mutex<HashMap<String, Arc<Database>>>,
     /// Locked at login and by background tasks only.
@@ -61,6 +63,7 @@ impl Cluster {
             servers: ArcSwap::from_pointee(servers),
             primary: AtomicUsize::new(expected.unwrap_or(NONE)),
             newest_timeline: AtomicU32::new(0),
+            era: AtomicU64::new(1),
             databases: Mutex::default(),
             accounts: Mutex::default(),
             history: History::default(),
@@ -234,18 +237,31 @@ impl Cluster {
 
     /// Positions of another timeline prove nothing: every replica starts anew.
     fn primary_changed(&self) {
+        self.era.fetch_add(1, Ordering::AcqRel);
         self.history.clear();
         for server in self.servers.load().iter() {
             self.forget_coverage(server.index);
         }
         for database in self.databases() {
+            if let Some(ledger) = database.ledger() {
+                // What the old one said last may never have reached the new one.
+                ledger.close();
+            }
             database.freshness.note_all();
             database.catalog_changed();
         }
     }
 
+    /// Number of the primary's reign: another one after each change.
+    pub fn era(&self) -> u64 {
+        self.era.load(Ordering::Acquire)
+    }
+
     /// Server `index` may not hold what it held.
     pub fn forget_coverage(&self, index: usize) {
+        if let Some(server) = self.servers.load().get(index) {
+            server.set_replayed(0);
+        }
         for database in self.databases() {
             database.freshness.forget(index);
             // Who waits for it may have to go elsewhere.
@@ -353,7 +369,8 @@ impl Cluster {
             self.catalogs_asked.notify_one();
             self.positions_asked.notify_one();
             let positions = Arc::clone(&self.positions_asked);
-            let database = Database::new(name, positions, Arc::clone(&self.catalogs_asked));
+            let cluster = &self.config.load().name;
+            let database = Database::new(cluster, name, positions, Arc::clone(&self.catalogs_asked));
             if self.paused.load(Ordering::Acquire) {
                 database.gate.close();
             }

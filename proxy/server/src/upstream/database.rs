@@ -1,17 +1,20 @@
 //! What is known of one database: its catalog, and which replicas hold all of its acknowledged writes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
+use pointsman_cache::Tags;
+use pointsman_cache::ledger::{KEY_SLOTS_DEFAULT, Ledger};
 use pointsman_policy::catalog::Catalog;
 use tokio::sync::Notify;
 
 use super::cluster::SERVERS_MAX;
 use super::freshness::Freshness;
 use super::gate::Gate;
+use super::watched::Watched;
 
 /// Shortest time between two readings of the catalog for the sake of functions that it did not hold.
 const REREAD_MIN: Duration = Duration::from_secs(1);
@@ -23,10 +26,18 @@ const ALTERED_MAX: usize = 10_000;
 pub struct Database {
     /// Its name on the servers.
     pub name: String,
+    /// The name of its cluster.
+    pub cluster: String,
     /// Which replicas are fresh.
     pub freshness: Arc<Freshness>,
     /// Whether its connections are handed out.
     pub gate: Arc<Gate>,
+    /// Whether changes that do not pass through here are heard of.
+    pub watched: Watched,
+    /// What of its results is no longer true; made when a policy caches something.
+    ledger: OnceLock<Arc<Ledger>>,
+    /// What its tags begin with: its cluster and its name.
+    space: Box<[u8]>,
     catalog: ArcSwap<Catalog>,
     stale: AtomicBool,
     /// Definitions were changed since the catalog was read: what it says of them may be wrong.
@@ -48,9 +59,13 @@ pub struct Database {
 impl Database {
     /// A database whose catalog is not known yet: until then, nothing that calls a function or reads a relation
     /// counts as read-only.
-    pub fn new(name: &str, positions: Arc<Notify>, catalogs: Arc<Notify>) -> Self {
+    pub fn new(cluster: &str, name: &str, positions: Arc<Notify>, catalogs: Arc<Notify>) -> Self {
         Self {
             name: name.to_owned(),
+            cluster: cluster.to_owned(),
+            watched: Watched::default(),
+            ledger: OnceLock::new(),
+            space: [cluster.as_bytes(), b"\0", name.as_bytes()].concat().into(),
             freshness: Arc::new(Freshness::new(SERVERS_MAX, positions)),
             gate: Arc::default(),
             catalog: ArcSwap::from_pointee(Catalog::unknown()),
@@ -62,6 +77,29 @@ impl Database {
             read: Notify::new(),
             failing: AtomicBool::new(false),
             reread: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// What of its results is no longer true, if results are kept.
+    pub fn ledger(&self) -> Option<&Arc<Ledger>> {
+        self.ledger.get()
+    }
+
+    /// Begins to keep a ledger.
+    pub fn keep_ledger(&self) -> &Arc<Ledger> {
+        self.ledger.get_or_init(|| Ledger::new(KEY_SLOTS_DEFAULT))
+    }
+
+    /// What its tags begin with.
+    pub fn space(&self) -> &[u8] {
+        &self.space
+    }
+
+    /// Nothing that was kept of its results is served any more. Fills from replicas wait until they have followed.
+    pub fn forget_results(&self) {
+        if let Some(ledger) = self.ledger() {
+            ledger.invalidate(&Tags::everything());
+            self.freshness.note_all();
         }
     }
 
@@ -132,12 +170,17 @@ impl Database {
         if !self.stale.load(Ordering::Acquire) {
             catalog.follow(&self.catalog.load());
             let families = catalog.families();
-            if families != self.catalog.load().families() {
+            let renamed = families != self.catalog.load().families();
+            if renamed {
                 // No read is planned by the new families before writes noted under the old ones count for all.
                 self.changed.store(true, Ordering::SeqCst);
             }
             self.catalog.store(Arc::new(catalog));
             self.freshness.set_families(families);
+            if renamed && let Some(ledger) = self.ledger() {
+                // Tags mean other relations now.
+                ledger.invalidate(&Tags::everything());
+            }
             self.changed.store(self.stale.load(Ordering::SeqCst), Ordering::SeqCst);
             self.failing.store(false, Ordering::Release);
             self.read.notify_waiters();

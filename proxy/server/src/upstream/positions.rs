@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::{HashMap, HashSet};
+use pointsman_cache::Ledger;
+use pointsman_cache::ledger::{Era, Lsn, Seq};
 use tokio::task::JoinSet;
 
 use super::cluster::Cluster;
@@ -76,10 +78,15 @@ impl Asker {
             self.cluster.databases().iter().map(|database| Arc::clone(&database.freshness)).collect();
         let pending = Targets::pending(&databases);
         if self.primary.is_some() && !pending.is_empty() {
+            let era = Era(self.cluster.era());
+            let ledgers = self.ledgers();
             let lsn = self.ask_primary().await?;
             // The answer counts only if this server was the primary all along.
             if self.cluster.primary() != self.primary {
                 return Ok(());
+            }
+            for (ledger, asked) in ledgers {
+                ledger.positioned(era, asked, Lsn(lsn));
             }
             self.targets.add(lsn, pending);
             self.pause = Duration::ZERO;
@@ -101,6 +108,13 @@ impl Asker {
             self.own = None;
             self.primary = primary;
         }
+    }
+
+    /// The ledgers, each with its last number: the position that is asked for now bounds every mark up to it.
+    fn ledgers(&self) -> Vec<(Arc<Ledger>, Seq)> {
+        let databases = self.cluster.databases();
+        let kept = databases.iter().filter_map(|database| database.ledger());
+        kept.map(|ledger| (Arc::clone(ledger), ledger.last())).collect()
     }
 
     async fn ask_primary(&mut self) -> Result<u64, Fault> {
@@ -166,8 +180,11 @@ impl Asker {
             Ok((own, lsn, timeline)) => {
                 self.owns.insert(index, own);
                 self.cluster.replica_at(server, lsn);
-                if timeline >= self.cluster.newest_timeline() && self.targets.reached(index, lsn) {
-                    self.pause = Duration::ZERO;
+                if timeline >= self.cluster.newest_timeline() {
+                    server.set_replayed(lsn);
+                    if self.targets.reached(index, lsn) {
+                        self.pause = Duration::ZERO;
+                    }
                 }
             }
             Err(fault) => tracing::debug!(server = %server.config.address, %fault, "no replay position"),
@@ -211,7 +228,7 @@ const PAGE_HEADERS: [u64; 2] = [24, 40];
 
 /// Right after a page header stands no record yet: the last record ends where the page begins, and that is what a
 /// replica that has replayed it reports.
-fn end_of_record(lsn: u64, block: u64) -> u64 {
+pub fn end_of_record(lsn: u64, block: u64) -> u64 {
     let into_page = lsn.checked_rem(block).unwrap_or(0);
     if PAGE_HEADERS.contains(&into_page) { lsn - into_page } else { lsn }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
 use std::time::{Duration, Instant};
 
 use super::config::{Role, ServerConfig};
+use super::moment::Moment;
 
 /// How a server does, whatever its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,26 +20,6 @@ pub enum State {
     Down = 3,
     /// Says that it is a primary, and so does another on the same or a newer timeline: gets nothing.
     Fenced = 4,
-}
-
-/// A moment as microseconds after the server was made, and 0 for none.
-#[derive(Debug, Default)]
-struct Moment(AtomicU64);
-
-impl Moment {
-    fn set(&self, from: Instant, at: Option<Instant>) {
-        let micros = |at: Instant| {
-            u64::try_from(at.saturating_duration_since(from).as_micros()).unwrap_or(u64::MAX).max(1)
-        };
-        self.0.store(at.map_or(0, micros), Ordering::Release);
-    }
-
-    fn get(&self, from: Instant) -> Option<Instant> {
-        match self.0.load(Ordering::Acquire) {
-            0 => None,
-            micros => Some(from + Duration::from_micros(micros)),
-        }
-    }
 }
 
 /// A server. Shared by its pools, its health task and the plans made for it.
@@ -62,6 +43,8 @@ pub struct Server {
     round_trip: AtomicU64,
     /// Replay position last heard, as a 64-bit LSN.
     position: AtomicU64,
+    /// What it is known to have replayed of the primary's own timeline, as a 64-bit LSN.
+    replayed: AtomicU64,
     /// Since when it has not replayed what the primary had.
     behind_since: Moment,
     /// When it answered again after it was down.
@@ -84,6 +67,7 @@ impl Server {
             outstanding: AtomicUsize::new(0),
             round_trip: AtomicU64::new(0),
             position: AtomicU64::new(0),
+            replayed: AtomicU64::new(0),
             behind_since: Moment::default(),
             back_since: Moment::default(),
             removed: AtomicBool::new(false),
@@ -188,6 +172,16 @@ impl Server {
     /// Notes a WAL position.
     pub fn set_position(&self, lsn: u64) {
         self.position.store(lsn, Ordering::Relaxed);
+    }
+
+    /// What it is known to have replayed of the primary's own timeline; 0 while that is not known.
+    pub fn replayed(&self) -> u64 {
+        self.replayed.load(Ordering::Acquire)
+    }
+
+    /// Notes what it has replayed of the primary's own timeline.
+    pub fn set_replayed(&self, lsn: u64) {
+        self.replayed.store(lsn, Ordering::Release);
     }
 
     /// Notes since when it has not replayed what the primary had.

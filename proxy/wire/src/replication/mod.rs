@@ -66,6 +66,8 @@ pub struct StandbyStatus {
     pub flushed: u64,
     /// Now, in microseconds since the Unix epoch.
     pub now_micros: i64,
+    /// The sender is to say at once how far it is.
+    pub ask: bool,
 }
 
 impl StandbyStatus {
@@ -76,7 +78,7 @@ impl StandbyStatus {
             out.put_u64(self.flushed);
         }
         out.put_i64(self.now_micros - EPOCH_MICROS);
-        out.put_u8(0);
+        out.put_u8(u8::from(self.ask));
     }
 }
 

@@ -48,9 +48,9 @@ fn pieces_and_keepalives_are_told_apart() {
 #[test]
 fn a_status_says_three_times_what_is_done_with() {
     let mut out = BytesMut::new();
-    StandbyStatus { flushed: 5, now_micros: EPOCH_MICROS + 3 }.encode(&mut out);
+    StandbyStatus { flushed: 5, now_micros: EPOCH_MICROS + 3, ask: true }.encode(&mut out);
     let position = 5u64.to_be_bytes();
-    assert_eq!(out[..], bytes(&[b"r", &position, &position, &position, &3i64.to_be_bytes(), &[0]]));
+    assert_eq!(out[..], bytes(&[b"r", &position, &position, &position, &3i64.to_be_bytes(), &[1]]));
 }
 
 #[test]

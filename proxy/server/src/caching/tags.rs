@@ -1,0 +1,210 @@
+//! From what a text depends on or changes, and the values of one execution, to tags.
+
+use std::borrow::Cow;
+
+use pointsman_cache::{KeyText, KeyType, RelationTags, Tag, Tags};
+use pointsman_policy::caching::{Change, Dependence, Pinned};
+use pointsman_policy::catalog::Catalog;
+use pointsman_sql::{KeyValue, Literal, LiteralKind, ValueRef, literal_value};
+use pointsman_wire::frontend::BindParameters;
+
+/// The values of one execution: the literals of its text, and what was bound to its parameters.
+#[derive(Clone, Copy)]
+pub struct Values<'a> {
+    /// The text.
+    pub sql: &'a [u8],
+    /// Its literals.
+    pub literals: &'a [Literal],
+    /// What was bound.
+    pub parameters: Option<&'a BindParameters<'a>>,
+    /// The types of the parameters, where they are known; 0 where not.
+    pub types: &'a [u32],
+    /// Whether texts of the client are UTF-8, as the database's are.
+    pub utf8: bool,
+}
+
+impl<'a> Values<'a> {
+    /// A value in the one form that equal values of this kind have.
+    pub fn form(&self, value: ValueRef, kind: KeyType) -> Option<KeyText> {
+        match value {
+            ValueRef::Bool(_) | ValueRef::Literal(_) | ValueRef::Negative(_) => {
+                self.text_form(&self.literal(value)?, kind)
+            }
+            ValueRef::Param(number) => {
+                let (bytes, format, oid) = self.parameter(number)?;
+                if format == 0 { self.text_form(bytes, kind) } else { kind.of_binary(oid, bytes) }
+            }
+            ValueRef::Null | ValueRef::Default | ValueRef::Other => None,
+        }
+    }
+
+    /// A value as text for a tag's name.
+    pub fn shown(&self, value: ValueRef) -> Option<Cow<'a, [u8]>> {
+        let ValueRef::Param(number) = value else { return self.literal(value) };
+        let (bytes, format, oid) = self.parameter(number)?;
+        if format == 0 {
+            return Some(Cow::Borrowed(bytes));
+        }
+        let form = KeyType::of_oid(oid)?.of_binary(oid, bytes)?;
+        Some(Cow::Owned(form.as_bytes().to_vec()))
+    }
+
+    fn text_form(&self, text: &[u8], kind: KeyType) -> Option<KeyText> {
+        if kind == KeyType::Text && !self.utf8 && !text.is_ascii() {
+            return None;
+        }
+        kind.of_text(text)
+    }
+
+    /// The value of a literal as text.
+    fn literal(&self, value: ValueRef) -> Option<Cow<'a, [u8]>> {
+        match value {
+            ValueRef::Bool(value) => Some(Cow::Borrowed(if value { b"t" } else { b"f" })),
+            ValueRef::Literal(index) => {
+                let literal = self.literals.get(index)?;
+                match literal.kind {
+                    LiteralKind::Integer => Some(Cow::Borrowed(literal.raw(self.sql))),
+                    _ => Some(Cow::Owned(literal_value(self.sql, literal)?.into_bytes())),
+                }
+            }
+            ValueRef::Negative(index) => {
+                let raw = self.literals.get(index)?.raw(self.sql);
+                Some(Cow::Owned([b"-", raw].concat()))
+            }
+            _ => None,
+        }
+    }
+
+    fn parameter(&self, number: u32) -> Option<(&'a [u8], i16, u32)> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        let parameters = self.parameters?;
+        let bytes = (*parameters.values.get(index)?)?;
+        Some((bytes, parameters.format(index), self.types.get(index).copied().unwrap_or(0)))
+    }
+
+    /// Calls `each` with every value of a pinned column; false if one has no form.
+    fn each(&self, pinned: &Pinned, mut each: impl FnMut(&[u8])) -> bool {
+        let Some(kind) = KeyType::of_oid(pinned.column.type_oid) else { return false };
+        let mut one = |value: ValueRef| match self.form(value, kind) {
+            Some(form) => {
+                each(form.as_bytes());
+                true
+            }
+            None => false,
+        };
+        match &pinned.value {
+            KeyValue::Eq(value) => one(*value),
+            KeyValue::In(values) => values.iter().all(|value| one(*value)),
+            KeyValue::AnyArray(value) => self.each_of_array(*value, kind, each),
+        }
+    }
+
+    fn each_of_array(&self, array: ValueRef, kind: KeyType, mut each: impl FnMut(&[u8])) -> bool {
+        let mut form = |form: Option<KeyText>| match form {
+            Some(form) => {
+                each(form.as_bytes());
+                true
+            }
+            None => false,
+        };
+        if let ValueRef::Param(number) = array
+            && let Some((bytes, format, _)) = self.parameter(number)
+            && format != 0
+        {
+            return binary_elements(bytes, |oid, element| form(kind.of_binary(oid, element))).is_some();
+        }
+        let Some(text) = self.shown(array) else { return false };
+        let Some(inside) = text.strip_prefix(b"{").and_then(|text| text.strip_suffix(b"}")) else {
+            return false;
+        };
+        // Quoted elements and arrays of arrays are left to the relation at large.
+        let plain = !inside.iter().any(|byte| matches!(byte, b'"' | b'\\' | b'{' | b'}'));
+        plain
+            && (inside.trim_ascii().is_empty()
+                || inside.split(|byte| *byte == b',').all(|element| {
+                    let element = element.trim_ascii();
+                    !element.eq_ignore_ascii_case(b"null") && form(self.text_form(element, kind))
+                }))
+    }
+}
+
+/// The elements of an array in binary, one dimension, none of them null.
+/// <https://github.com/postgres/postgres/blob/master/src/backend/utils/adt/arrayfuncs.c> `array_send`
+fn binary_elements(bytes: &[u8], mut each: impl FnMut(u32, &[u8]) -> bool) -> Option<()> {
+    let word = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let (dimensions, oid) = (word(0)?, word(8)?);
+    if dimensions == 0 {
+        return Some(());
+    }
+    if dimensions != 1 {
+        return None;
+    }
+    let mut at = 20;
+    for _ in 0..word(12)? {
+        let length = usize::try_from(word(at)?).ok()?;
+        let element = bytes.get(at + 4..(at + 4).checked_add(length)?)?;
+        if !each(oid, element) {
+            return None;
+        }
+        at += 4 + length;
+    }
+    Some(())
+}
+
+/// A relation's family by its slot, which is what everybody knows it by.
+pub fn relation(space: &[u8], slot: u16) -> RelationTags {
+    RelationTags::new(space, b"", &slot.to_be_bytes())
+}
+
+/// Adds what a result depends on; families in `vouched` are named otherwise.
+pub fn read(dependences: &[Dependence], vouched: &[u16], values: &Values<'_>, space: &[u8], tags: &mut Tags) {
+    for dependence in dependences.iter().filter(|dependence| !vouched.contains(&dependence.slot)) {
+        let relation = relation(space, dependence.slot);
+        let pinned = dependence.pinned.as_ref().is_some_and(|pinned| {
+            values.each(pinned, |value| tags.reads_key(relation, pinned.column.name.as_bytes(), value))
+        });
+        if !pinned {
+            tags.reads(relation);
+        }
+    }
+}
+
+/// Adds what an execution changes.
+pub fn written(changes: &[Change], values: &Values<'_>, space: &[u8], tags: &mut Tags) {
+    for change in changes {
+        let relation = relation(space, change.slot);
+        let known = change.keys.as_ref().is_some_and(|keys| {
+            !keys.is_empty()
+                && keys.iter().all(|pinned| {
+                    values.each(pinned, |value| {
+                        tags.writes_key(relation, pinned.column.name.as_bytes(), value);
+                    })
+                })
+        });
+        if !known {
+            tags.writes(relation);
+        }
+    }
+}
+
+/// Adds a tag by its name: `table.column=value` means the rows of a table with this value, and the table's family is noted
+/// in `vouched`; anything else is a name like any other.
+pub fn named(name: &[u8], catalog: &Catalog, space: &[u8], tags: &mut Tags, vouched: &mut Vec<u16>) {
+    if let Some((slot, column, form)) = rows_named(name, catalog) {
+        tags.reads_key(relation(space, slot), column.as_bytes(), form.as_bytes());
+        vouched.push(slot);
+    } else {
+        tags.add(Tag::named(space, name));
+    }
+}
+
+fn rows_named<'a>(name: &'a [u8], catalog: &Catalog) -> Option<(u16, &'a str, KeyText)> {
+    let at = name.iter().position(|byte| *byte == b'=')?;
+    let (table, column) = std::str::from_utf8(&name[..at]).ok()?.rsplit_once('.')?;
+    let slot = catalog.table_slot(table)?;
+    let key = catalog.key_columns(slot).iter().find(|key| &*key.name == column)?;
+    Some((slot, column, KeyType::of_oid(key.type_oid)?.of_text(&name[at + 1..])?))
+}
+
+#[cfg(test)]
+mod tests;

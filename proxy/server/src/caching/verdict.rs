@@ -1,0 +1,101 @@
+//! What caching makes of a text: whether its result may be kept at all, what it depends on, what it changes. Worked out
+//! once for each template under one catalog and one set of policies.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use pointsman_cache::stats::Bypass;
+use pointsman_policy::caching::{Dependence, Reads, Writes, reads, writes};
+use pointsman_policy::catalog::Catalog;
+use pointsman_policy::{Access, Class, Footprint, PolicySet, Reason, Scope};
+use pointsman_sql::{Facts, NotReadOnly};
+
+/// What caching makes of a text.
+#[derive(Debug)]
+pub struct Plans {
+    /// [`PolicySet::version`] of the set that was asked.
+    version: u64,
+    /// What its result depends on, or why it is not kept.
+    pub reads: Result<Box<[Dependence]>, Bypass>,
+    /// What it changes.
+    pub writes: Writes,
+}
+
+impl Plans {
+    /// Whether they are made by these policies.
+    pub fn is_of(&self, set: &PolicySet) -> bool {
+        self.version == set.version()
+    }
+
+    /// Whether the result may be shared so.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_be_shared(&self, _scope: Scope) -> Result<(), Bypass> {
+        self.reads.as_ref().map(drop).map_err(|why| *why)
+    }
+}
+
+/// Remembered beside a verdict.
+#[derive(Debug, Default)]
+pub struct PlansMemo(ArcSwapOption<Plans>);
+
+impl PlansMemo {
+    /// The plans under this set.
+    pub fn of(
+        &self,
+        facts: &Facts,
+        (class, footprint): (&Class, &Footprint),
+        catalog: &Catalog,
+        set: &PolicySet,
+    ) -> Arc<Plans> {
+        if let Some(plans) = &*self.0.load()
+            && plans.is_of(set)
+        {
+            return Arc::clone(plans);
+        }
+        let columns = set.key_columns();
+        let plans = Arc::new(Plans {
+            version: set.version(),
+            reads: dependences(facts, class, footprint, catalog, columns),
+            writes: writes(facts, catalog, footprint, columns),
+        });
+        self.0.store(Some(Arc::clone(&plans)));
+        plans
+    }
+}
+
+fn dependences(
+    facts: &Facts,
+    class: &Class,
+    footprint: &Footprint,
+    catalog: &Catalog,
+    columns: &[Box<str>],
+) -> Result<Box<[Dependence]>, Bypass> {
+    let statement = facts.single().ok_or(Bypass::Several)?;
+    if class.access != Access::Read {
+        return Err(why_not_a_read(class));
+    }
+    // What the key does not hold may not be read.
+    if statement.settings.iter().any(Option::is_none) {
+        return Err(Bypass::Volatile);
+    }
+    if !statement.state.is_empty() {
+        return Err(Bypass::Temporary);
+    }
+    match reads(facts, catalog, footprint, columns) {
+        Reads::Unknown => Err(Bypass::UnknownRelations),
+        Reads::These(dependences) => Ok(dependences),
+    }
+}
+
+fn why_not_a_read(class: &Class) -> Bypass {
+    use pointsman_policy::catalog::Obstacle;
+    let found = class.reasons.iter().find_map(|reason| match reason {
+        Reason::Shape(NotReadOnly::Locks(_)) => Some(Bypass::Locks),
+        Reason::Uses(Obstacle::Volatile(_)) => Some(Bypass::Volatile),
+        Reason::Uses(Obstacle::UnknownRelation(_) | Obstacle::Unread(_)) => Some(Bypass::UnknownRelations),
+        _ => None,
+    });
+    found.unwrap_or(Bypass::NotReadOnly)
+}

@@ -1,0 +1,370 @@
+//! Reads that a rule caches: answered from memory where an entry stands that may be served, else fetched by one session
+//! for all who ask meanwhile (`filling`).
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pointsman_cache::stats::{Bypass, Outcome};
+use pointsman_cache::{
+    Age, Context, Entry, Follower, Join, Key, KeyBuilder, KeyScratch, Ledger, Look, Millis, Place, Protocol,
+    Tags,
+};
+use pointsman_policy::caching::{Caching, KeyPart, Scope};
+use pointsman_sql::{ClientEncoding, Facts, KeyValue, ValueRef};
+use pointsman_wire::backend::TransactionStatus;
+use pointsman_wire::frontend::BindParameters;
+
+use super::Session;
+use super::filling::Filling;
+use super::judge::with_text;
+use super::pins::Pins;
+use super::request::Request;
+use crate::caching::tags::{self, Values};
+use crate::caching::verdict::Plans;
+use crate::fault::Fault;
+use crate::policies::RuleCounts;
+use crate::upstream::settings::{Interned, Settings, Value};
+
+/// How long a session waits for what another one fetches, before it asks for itself.
+const FOLLOW_MAX: Duration = Duration::from_secs(5);
+
+thread_local! {
+    static SCRATCH: RefCell<KeyScratch> = RefCell::default();
+}
+
+/// What is known of a read that a rule caches.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub caching: Arc<Caching>,
+    pub counts: Arc<RuleCounts>,
+    pub ledger: Arc<Ledger>,
+    pub plans: Arc<Plans>,
+    pub facts: Arc<Facts>,
+    /// Of the catalog that the plans are made by.
+    pub families: u64,
+}
+
+/// One execution of a statement.
+#[derive(Clone, Copy)]
+pub(super) struct Execution<'a> {
+    pub protocol: Protocol,
+    pub sql: &'a [u8],
+    /// The types that `Parse` named, as they came.
+    pub types: &'a [u8],
+    /// The types of the parameters as far as they are known.
+    pub known_types: &'a [u32],
+    pub parameters: Option<&'a BindParameters<'a>>,
+    /// What is asked for beside the rows: `P`ortal, `S`tatement, or nothing.
+    pub described: u8,
+}
+
+/// What a look into the cache comes to.
+pub(super) enum Looked {
+    /// The read goes to a server, and its result is not kept.
+    No,
+    /// The entry answers it.
+    Serve(Arc<Entry>),
+    /// This session fetches it.
+    Lead(Box<Filling>),
+    /// Another one does.
+    Follow(Follower, Box<Terms>),
+}
+
+/// The parts of a session's keys that stay the same, made anew when its settings change.
+#[derive(Debug)]
+pub(super) struct Contexts {
+    settings: Interned,
+    /// By scope.
+    of: [Option<Context>; 3],
+}
+
+impl<'a> Execution<'a> {
+    /// A simple query.
+    pub fn of_text(sql: &'a [u8]) -> Self {
+        Self { protocol: Protocol::Simple, sql, types: &[], known_types: &[], parameters: None, described: 0 }
+    }
+
+    /// Writes what tells this execution from others.
+    fn write(&self, key: &mut KeyBuilder<'_>) {
+        key.text(self.sql);
+        if self.protocol == Protocol::Simple {
+            return;
+        }
+        key.extra(self.types).extra(&[self.described]);
+        if let Some(parameters) = self.parameters {
+            for (index, value) in parameters.values.iter().enumerate() {
+                let oid = self.known_types.get(index).copied().unwrap_or(0);
+                key.parameter(oid, parameters.format(index), *value);
+            }
+            key.formats(parameters.result_formats.iter().copied());
+        }
+    }
+}
+
+impl Session {
+    /// What the cache needs to know of a request; `None` if no rule caches it or it cannot be looked for, which counts.
+    pub(super) fn cache_terms(&self, request: &Request<'_>, facts: &Arc<Facts>) -> Option<Box<Terms>> {
+        let (rule, caching) = request.decision?.cache.as_ref()?;
+        self.shared.cache.as_ref()?;
+        let policies = self.steering.policies();
+        let counts = policies.shared_counts(*rule)?;
+        let database = &self.shared.account.database;
+        let found = (|| {
+            if self.status != TransactionStatus::Idle || self.flow.begun.is_some() {
+                return Err(Bypass::Transaction);
+            }
+            if self.pins.has(Pins::TEMPORARY) {
+                return Err(Bypass::Temporary);
+            }
+            if self.held.is_some() {
+                return Err(if self.pins.is_empty() { Bypass::Pipelined } else { Bypass::Pinned });
+            }
+            let ledger = database.ledger().filter(|ledger| !ledger.is_closed()).ok_or(Bypass::Closed)?;
+            let catalog = database.catalog();
+            if !database.is_catalog_current() || !request.verdict.is_of(&catalog) {
+                return Err(Bypass::Closed);
+            }
+            let plans = request.verdict.plans(facts, &catalog, &policies.set);
+            plans.may_be_shared(caching.scope)?;
+            Ok((Arc::clone(ledger), plans, catalog.families()))
+        })();
+        match found {
+            Ok((ledger, plans, families)) => Some(Box::new(Terms {
+                caching: Arc::clone(caching),
+                counts,
+                ledger,
+                plans,
+                facts: Arc::clone(facts),
+                families,
+            })),
+            Err(why) => {
+                counts.cache.bypassed(why);
+                None
+            }
+        }
+    }
+
+    /// Looks for an entry that may be served; if there is none, for somebody who fetches it.
+    pub(super) fn look(&mut self, terms: Box<Terms>, asked: &Execution<'_>) -> Looked {
+        let Some(cache) = self.shared.cache.clone() else { return Looked::No };
+        let now = cache.at(Instant::now());
+        self.renew_contexts(terms.caching.scope);
+        let Some(context) = self.context(terms.caching.scope) else { return Looked::No };
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut key = scratch.begin(context, asked.protocol);
+            asked.write(&mut key);
+            for part in &terms.caching.key_by {
+                self.write_part(*part, &mut key);
+            }
+            let key = key.finish();
+            let cached = &terms.counts.cache;
+            let (stale, outcome) = match cache.store.look(key, &terms.ledger, now) {
+                Look::Fresh(entry) if self.is_recent(&terms, &entry, now) => {
+                    cached.served(Outcome::Hit, entry.parts().len(), now.since(entry.created()));
+                    return Looked::Serve(entry);
+                }
+                Look::Stale(entry) if self.is_recent(&terms, &entry, now) => (Some(entry), Outcome::Expired),
+                Look::Fresh(_) | Look::Stale(_) | Look::Expired => (None, Outcome::Expired),
+                Look::Absent => (None, Outcome::Absent),
+                Look::Invalidated => (None, Outcome::Invalidated),
+            };
+            self.missed(terms, asked, key, (stale, outcome), now)
+        })
+    }
+
+    fn missed(
+        &self,
+        terms: Box<Terms>,
+        asked: &Execution<'_>,
+        key: Key<'_>,
+        (stale, outcome): (Option<Arc<Entry>>, Outcome),
+        now: Millis,
+    ) -> Looked {
+        let Some(cache) = &self.shared.cache else { return Looked::No };
+        let tags = match self.tags_of(&terms, asked) {
+            Ok(tags) => tags,
+            Err(why) => {
+                terms.counts.cache.bypassed(why);
+                return Looked::No;
+            }
+        };
+        let ledger = &terms.ledger;
+        let permitted = |stamp| ledger.permits(stamp, tags.as_slice());
+        match cache.flights.join(key, ledger.last(), self.own, permitted) {
+            Join::Lead(leader) => {
+                terms.counts.cache.missed(outcome);
+                let bytes_max = terms.caching.max_entry.unwrap_or(usize::MAX).min(cache.entry_bytes_max);
+                Looked::Lead(Box::new(Filling::new(leader, terms, key.bytes(), tags, bytes_max)))
+            }
+            Join::Follow(follower) => match stale {
+                Some(entry) => {
+                    let age = now.since(entry.created());
+                    terms.counts.cache.served(Outcome::StaleHit, entry.parts().len(), age);
+                    Looked::Serve(entry)
+                }
+                None => Looked::Follow(follower, terms),
+            },
+        }
+    }
+
+    /// The entry that another session fetches, if it comes in time and may be served to this one.
+    pub(super) async fn follow(
+        &mut self,
+        follower: Follower,
+        terms: Box<Terms>,
+    ) -> Result<Option<Arc<Entry>>, Fault> {
+        let landed = tokio::time::timeout(FOLLOW_MAX, follower);
+        let entry = Box::pin(self.attend(async { Ok(landed.await.ok().flatten()) })).await?;
+        let Some(cache) = &self.shared.cache else { return Ok(None) };
+        let now = cache.at(Instant::now());
+        let fits = |entry: &Arc<Entry>| {
+            terms.ledger.permits(entry.stamp(), entry.tags()) && entry.age(now) == Age::Fresh
+        };
+        let entry = entry.filter(fits);
+        match &entry {
+            Some(entry) => {
+                let age = now.since(entry.created());
+                terms.counts.cache.served(Outcome::Followed, entry.parts().len(), age);
+            }
+            None => terms.counts.cache.missed(Outcome::Absent),
+        }
+        Ok(entry)
+    }
+
+    /// What the result depends on, as far as it is known before it is fetched.
+    fn tags_of(&self, terms: &Terms, asked: &Execution<'_>) -> Result<Tags, Bypass> {
+        let Ok(dependences) = &terms.plans.reads else { return Err(Bypass::NotReadOnly) };
+        let database = &self.shared.account.database;
+        with_text(asked.sql, self.wants.rules(), |literals, _| {
+            let values = self.values(asked, literals);
+            let mut tags = Tags::new();
+            let catalog = database.catalog();
+            let mut vouched = Vec::new();
+            let mut name = Vec::new();
+            for template in &terms.caching.tags {
+                let mut missing = false;
+                let mut found: Vec<Vec<u8>> = Vec::new();
+                for column in template.names() {
+                    match named_value(&terms.facts, column, &values) {
+                        Some(value) => found.push(value),
+                        None => missing = true,
+                    }
+                }
+                let mut next = found.iter();
+                if missing || !template.resolve(&mut name, |_| next.next().map(Vec::as_slice)) {
+                    return Err(Bypass::NoKeyValue);
+                }
+                tags::named(&name, &catalog, database.space(), &mut tags, &mut vouched);
+            }
+            tags::read(dependences, &vouched, &values, database.space(), &mut tags);
+            Ok(tags)
+        })
+    }
+
+    /// The values of an execution.
+    pub(super) fn values<'a>(
+        &self,
+        asked: &Execution<'a>,
+        literals: &'a [pointsman_sql::Literal],
+    ) -> Values<'a> {
+        Values {
+            sql: asked.sql,
+            literals,
+            parameters: asked.parameters,
+            types: asked.known_types,
+            utf8: self.wants.rules().encoding == ClientEncoding::Utf8,
+        }
+    }
+
+    /// Whether an entry is within what its rule lets it lag behind writes made elsewhere.
+    fn is_recent(&self, terms: &Terms, entry: &Entry, now: Millis) -> bool {
+        let Some(most) = terms.caching.max_staleness else { return true };
+        let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+        let watched = &self.shared.account.database.watched;
+        now.since(entry.created()) <= most
+            || watched.seen_since().is_some_and(|since| since.elapsed().as_millis() <= u128::from(most))
+    }
+
+    /// Makes the context of a scope if the session's settings are others than those it was made from.
+    fn renew_contexts(&mut self, scope: Scope) {
+        let meaning = self.wants.meaning();
+        let known = self.contexts.as_ref().is_some_and(|contexts| contexts.settings == meaning);
+        if known && self.context(scope).is_some() {
+            return;
+        }
+        let context = self.make_context(scope, &meaning.0);
+        match &mut self.contexts {
+            Some(contexts) if known => contexts.of[scope as usize] = Some(context),
+            _ => {
+                let mut of = [const { None }; 3];
+                of[scope as usize] = Some(context);
+                self.contexts = Some(Box::new(Contexts { settings: meaning, of }));
+            }
+        }
+    }
+
+    fn context(&self, scope: Scope) -> Option<&Context> {
+        self.contexts.as_ref()?.of[scope as usize].as_ref()
+    }
+
+    fn make_context(&self, scope: Scope, settings: &Settings) -> Context {
+        let taken = |name: &str| settings.get(name).map(|value| [&b"\x01"[..], text_of(value)].concat());
+        let user = self.shared.account.user.as_bytes().to_vec();
+        let session_user = taken("session_authorization").unwrap_or_else(|| user.clone());
+        let role = taken("role").unwrap_or_else(|| session_user.clone());
+        let place = Place {
+            cluster: self.shared.account.database.cluster.as_bytes(),
+            database: self.shared.account.database.name.as_bytes(),
+            user: &[&user[..], b"\0", &session_user].concat(),
+            role: &role,
+        };
+        let plain = settings.without_identity();
+        let pairs: Vec<(&[u8], Vec<u8>)> =
+            plain.iter().map(|(name, value)| (name.as_bytes(), written(value))).collect();
+        Context::new(place, scope, pairs.iter().map(|(name, value)| (*name, &value[..])))
+    }
+
+    fn write_part(&self, part: KeyPart, key: &mut KeyBuilder<'_>) {
+        match part {
+            KeyPart::User => key.extra(self.shared.account.user.as_bytes()),
+            KeyPart::Application => {
+                let name = super::meter::application_name(self.wants.client());
+                key.extra(name.as_bytes())
+            }
+            KeyPart::Client => {
+                let peer = self.meter.about.ends.peer.map(|peer| peer.ip().to_string());
+                key.extra(peer.unwrap_or_default().as_bytes())
+            }
+        };
+    }
+}
+
+/// The value that a name in a tag's braces stands for: of `$n`, the parameter's; else of the column that the statement
+/// pins by `=`.
+pub(super) fn named_value(facts: &Facts, name: &str, values: &Values<'_>) -> Option<Vec<u8>> {
+    let value = match name.strip_prefix('$') {
+        Some(number) => ValueRef::Param(number.parse().ok()?),
+        None => {
+            let predicates = &facts.single()?.keys.predicates;
+            predicates.iter().find_map(|predicate| match predicate.value {
+                KeyValue::Eq(value) if &*predicate.column == name => Some(value),
+                _ => None,
+            })?
+        }
+    };
+    values.shown(value).map(std::borrow::Cow::into_owned)
+}
+
+fn text_of(value: &Value) -> &[u8] {
+    let (Value::Text(text) | Value::Statement(text)) = value;
+    text.as_bytes()
+}
+
+/// A value so that how it was given shows.
+fn written(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Text(text) => [b"t", text.as_bytes()].concat(),
+        Value::Statement(text) => [b"s", text.as_bytes()].concat(),
+    }
+}

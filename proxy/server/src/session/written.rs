@@ -1,0 +1,165 @@
+//! What a session writes, as the cache must hear of it: noted when what may commit it is sent, and again before the client
+//! is told that it is there.
+
+use std::sync::Arc;
+
+use pointsman_cache::Tags;
+use pointsman_cache::ledger::{Backend, Ledger, Write};
+use pointsman_policy::caching::Writes;
+use pointsman_sql::{Facts, Kind};
+use pointsman_wire::backend::TransactionStatus;
+
+use super::Session;
+use super::cached::Execution;
+use super::held::Held;
+use super::judge::{Marks, Verdict, with_text};
+use crate::caching::tags;
+
+/// Writes that may be committing at once on one connection; more are everything.
+const OPEN_MAX: usize = 16;
+
+/// What was sent on a connection that may write, since a transaction began on it.
+#[derive(Debug)]
+pub(super) struct Written {
+    ledger: Arc<Ledger>,
+    /// All of it.
+    tags: Tags,
+    /// What may be committing.
+    open: Vec<Write>,
+    /// Everything is.
+    open_all: bool,
+    /// The catalog's families and the version of the policies that the tags were made by.
+    made_by: (u64, u64),
+    /// It may change who may read what in every database.
+    roles: bool,
+}
+
+impl Written {
+    fn open(&mut self, backend: Backend) {
+        if self.open_all || self.tags.is_empty() {
+            return;
+        }
+        if self.open.len() >= OPEN_MAX {
+            self.tags.add_everything();
+        }
+        self.open_all = self.tags.is_everything();
+        self.open.push(self.ledger.sent(&self.tags, backend));
+    }
+}
+
+impl Written {
+    /// The transaction was rolled back.
+    pub fn rolled_back(self) {
+        self.open.into_iter().for_each(Write::rolled_back);
+    }
+}
+
+impl Session {
+    /// A statement that may write is about to be sent.
+    pub(super) fn note_write(&mut self, facts: &Facts, verdict: &Verdict, asked: &Execution<'_>) {
+        let database = &self.shared.account.database;
+        if database.ledger().is_none() {
+            return;
+        }
+        let catalog = database.catalog();
+        let known = !self.hides_relations() && verdict.is_of(&catalog);
+        let policies = self.shared.policies.load();
+        let plans = verdict.plans(facts, &catalog, &policies.set);
+        let mut tags = Tags::new();
+        match &plans.writes {
+            Writes::These(changes) if known => with_text(asked.sql, self.wants.rules(), |literals, _| {
+                let values = self.values(asked, literals);
+                tags::written(changes, &values, database.space(), &mut tags);
+            }),
+            _ => tags.add_everything(),
+        }
+        let made_by = (catalog.families(), policies.set.version());
+        let roles = facts.statements.iter().any(|one| one.kind == Kind::Ddl && one.writes.is_empty());
+        self.note_tags(&tags, made_by, roles);
+    }
+
+    /// Something is about to be sent of which it is not known what it writes.
+    pub(super) fn note_unknown_write(&mut self) {
+        let database = &self.shared.account.database;
+        if database.ledger().is_some() {
+            self.note_tags(&Tags::everything(), self.tags_made_by(), false);
+        }
+    }
+
+    fn note_tags(&mut self, tags: &Tags, made_by: (u64, u64), roles: bool) {
+        let Some(ledger) = self.shared.account.database.ledger().cloned() else { return };
+        // Inside a transaction of which nothing else is under way, nothing commits before its end is sent.
+        let quiet = self.flow.quiet && self.status == TransactionStatus::InTransaction;
+        let Some(held) = &mut self.held else { return };
+        let written = held.written.get_or_insert_with(|| {
+            let tags = Tags::new();
+            Box::new(Written { ledger, tags, open: Vec::new(), open_all: false, made_by, roles: false })
+        });
+        written.tags.add_all(tags);
+        written.roles |= roles;
+        if written.made_by != made_by {
+            written.tags.add_everything();
+        }
+        if !quiet {
+            let backend = Backend(held.lease.connection().cancel.process_id);
+            written.open(backend);
+        }
+    }
+
+    /// A request is about to be sent: whether it can be told what it commits.
+    pub(super) fn note_request(&mut self) {
+        if self.owed.is_empty() && !self.flow.unsynced {
+            self.flow.quiet = true;
+        }
+    }
+
+    /// What may end the transaction is about to be sent: what was written in it may be committing from now on.
+    pub(super) fn note_ending(&mut self, marks: Marks) {
+        if !(marks.has(Marks::STATE) || marks.has(Marks::NAMES) || marks.has(Marks::DOUBTFUL)) {
+            return;
+        }
+        self.flow.quiet = false;
+        if let Some(Held { written: Some(written), lease, .. }) = &mut self.held {
+            written.open(Backend(lease.connection().cancel.process_id));
+        }
+    }
+
+    /// What was written may be there for all to see: called before the client hears of it.
+    pub(super) fn note_committed(&mut self) {
+        let now = self.tags_made_by();
+        let Some(held) = &mut self.held else { return };
+        let Some(written) = &mut held.written else { return };
+        let ended = self.owed.is_empty() && self.status == TransactionStatus::Idle;
+        let marked =
+            if written.made_by != now { Tags::everything() } else { std::mem::take(&mut written.tags) };
+        if ended {
+            for write in written.open.drain(..) {
+                self.own = self.own.max(write.acknowledged());
+            }
+        }
+        self.own = self.own.max(written.ledger.invalidate(&marked));
+        if written.roles {
+            for other in self.shared.cluster.databases() {
+                if let Some(ledger) = other.ledger() {
+                    ledger.invalidate(&Tags::everything());
+                }
+            }
+        }
+        if ended {
+            held.written = None;
+        } else {
+            written.tags = marked;
+        }
+    }
+
+    /// What tags depend on that are made now.
+    fn tags_made_by(&self) -> (u64, u64) {
+        (self.shared.account.database.catalog().families(), self.shared.policies.load().set.version())
+    }
+
+    /// Whether a name in a text may mean a temporary relation instead.
+    fn hides_relations(&self) -> bool {
+        use super::pins::Pins;
+        self.flow.probe_due || self.pins.has(Pins::TEMPORARY) || self.pins.has(Pins::UNKNOWN)
+    }
+}
