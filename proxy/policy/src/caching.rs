@@ -1,11 +1,14 @@
 //! What a rule says of caching, and what a statement's result depends on and changes, as far as its text shows.
 
 mod plan;
+mod row_tag;
 mod template;
 
+use std::fmt;
 use std::time::Duration;
 
 pub use plan::{Change, Dependence, KeyColumn, Pinned, Reads, Writes, reads, writes};
+pub use row_tag::RowTag;
 pub use template::{TagTemplate, TemplateError};
 
 /// Who shares an entry.
@@ -38,6 +41,12 @@ impl Scope {
     }
 }
 
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// What of a session is in the key besides what always is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyPart {
@@ -47,6 +56,24 @@ pub enum KeyPart {
     Application,
     /// The client's address.
     Client,
+}
+
+impl KeyPart {
+    /// Its word in policies.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Application => "application",
+            Self::Client => "client",
+        }
+    }
+
+    /// The part that a word means.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::User, Self::Application, Self::Client].into_iter().find(|part| part.name() == word)
+    }
 }
 
 /// How the reads that a rule matches are cached.
@@ -70,4 +97,33 @@ pub struct Caching {
     pub max_entry: Option<usize>,
     /// How far what is served may lag behind writes that did not pass through here; none: until `ttl`.
     pub max_staleness: Option<Duration>,
+}
+
+/// `30s per role; stale for 10s; by agent_id; tags feed:{agent_id}`
+impl fmt::Display for Caching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} per {}", self.ttl, self.scope)?;
+        for part in &self.key_by {
+            write!(f, ", {}", part.name())?;
+        }
+        if !self.stale_while_revalidate.is_zero() {
+            write!(f, "; stale for {:?}", self.stale_while_revalidate)?;
+        }
+        if !self.invalidate_by.is_empty() {
+            write!(f, "; by {}", self.invalidate_by.join(", "))?;
+        }
+        for tag in &self.tags {
+            write!(f, "; tag {tag}")?;
+        }
+        if let Some(query) = &self.tags_from {
+            write!(f, "; tags from {query}")?;
+        }
+        if let Some(bytes) = self.max_entry {
+            write!(f, "; at most {bytes} bytes")?;
+        }
+        if let Some(most) = self.max_staleness {
+            write!(f, "; at most {most:?} behind")?;
+        }
+        Ok(())
+    }
 }

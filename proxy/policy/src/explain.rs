@@ -159,6 +159,10 @@ fn demands(set: &PolicySet, decision: &Decision) -> Vec<String> {
         let hint = refusal.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
         format!("refuse: {}: {}{hint}", refusal.sqlstate, refusal.message)
     }));
+    demands.extend(decision.cache.as_ref().map(|(index, caching)| {
+        let rule = &set.rules()[*index];
+        format!("cache: {caching} ({rule})")
+    }));
     if decision.overrides_allowed {
         demands.push("overrides: allow".to_owned());
     }

@@ -138,6 +138,7 @@ const RULE: &[Key] = &[
         Shape::Words(&["allow", "deny"]),
         "Whether SET pointsman.route and the comment hint may choose the route.",
     ),
+    key("cache", Shape::Map(CACHE), "Results of reads are kept and served again."),
     key("continue", Shape::Bool, "The search goes on after this rule; what it sets holds."),
     key("mode", MODE, "`audit`: matches are counted and logged, and nothing is done."),
 ];
@@ -159,6 +160,43 @@ const RATE_LIMIT: &[Key] = &[
     ),
     required("rate", Shape::Leaf(&leaf::RATE), "How many statements in how long."),
     key("burst", Shape::Count, "How many statements may come at once. Default: the rate's number."),
+];
+
+const CACHE: &[Key] = &[
+    required("ttl", Shape::Leaf(&leaf::DURATION), "How long a result is fresh."),
+    key(
+        "stale_while_revalidate",
+        Shape::Leaf(&leaf::DURATION),
+        "How long after that it is still served, while one session fetches it anew. Default: not at all.",
+    ),
+    key(
+        "key_by",
+        Shape::List(&Shape::Words(&["user", "application", "client"])),
+        "What else sessions must have in common to share a result.",
+    ),
+    key(
+        "tags",
+        Shape::List(&Shape::Leaf(&leaf::TAG)),
+        "What else the result depends on: `table.column=value`, or a name for INVALIDATE TAG.",
+    ),
+    key(
+        "tags_from",
+        Shape::Leaf(&leaf::TAG_QUERY),
+        "A query whose rows name further tags, run in the same snapshot.",
+    ),
+    key("invalidate_by", Shape::List(&Shape::Text), "Columns by whose values writes are told apart."),
+    key("scope", Shape::Words(&["role", "user", "shared"]), "Who shares a result. Default: role."),
+    key(
+        "max_entry",
+        Shape::Or(&[Shape::Leaf(&leaf::SIZE), Shape::Count]),
+        "The largest result that is kept, in bytes. Default: as large as the cache keeps.",
+    ),
+    key(
+        "max_staleness",
+        Shape::Leaf(&leaf::DURATION),
+        "How far a result may lag behind writes that pass Pointsman by. Default: until it is no longer served.",
+    ),
+    key("in_transaction", Shape::Words(&["never"]), "Nothing is cached in a transaction: the only choice."),
 ];
 
 const NAMES: Shape = Shape::Or(&[

@@ -28,7 +28,7 @@ mod touched;
 mod verb;
 mod yaml;
 
-pub use caching::{Caching, KeyPart, Scope, TagTemplate, TemplateError};
+pub use caching::{Caching, KeyPart, RowTag, Scope, TagTemplate, TemplateError};
 pub use check::{Checked, check};
 pub use class::{Access, Class, Reason, classify};
 pub use comment::{hinted_route, hints, tags};

@@ -1,5 +1,6 @@
 //! A rule: what must hold, and what is done then.
 
+mod cache;
 mod condition;
 mod imply;
 mod lint;
@@ -158,6 +159,7 @@ impl fmt::Display for Actions {
         parts.extend(self.log.map(|level| format!("log: {level:?}").to_lowercase()));
         let word = |allowed| if allowed { "allow" } else { "deny" };
         parts.extend(self.overrides.map(|allowed| format!("overrides: {}", word(allowed))));
+        parts.extend(self.cache.as_ref().map(|cache| format!("cache: {:?} per {}", cache.ttl, cache.scope)));
         f.write_str(&parts.join(", "))
     }
 }

@@ -81,8 +81,14 @@ pub struct Statement {
     pub reads: Vec<Relation>,
     /// Relations written, defined or dropped, each once.
     pub writes: Vec<Relation>,
+    /// Of the relations read, those that are read in several places under the same name; of those written, those that
+    /// are written in several. Each once.
+    pub repeated: Vec<Relation>,
     /// Functions called anywhere, each once. SQL-syntax forms appear under the `pg_catalog` name they call.
     pub functions: Vec<FunctionName>,
+    /// Values that are asked for by a keyword alone, each once, in lower case: `current_user`, `session_user`,
+    /// `current_role`, `user`, `current_catalog`, `current_schema`, `current_date`, `localtime` and its like.
+    pub value_words: Vec<&'static str>,
     /// Operators used, each once, without their schema.
     pub operators: Vec<Box<str>>,
     /// Types named in casts and column definitions, each once.
@@ -108,8 +114,10 @@ impl Statement {
         Self {
             kind,
             reads: Vec::new(),
+            repeated: Vec::new(),
             writes: Vec::new(),
             functions: Vec::new(),
+            value_words: Vec::new(),
             operators: Vec::new(),
             types: Vec::new(),
             attributes: Vec::new(),
@@ -126,8 +134,16 @@ impl Statement {
     fn bytes(&self) -> usize {
         /// A name with its text, roughly.
         const NAME: usize = 64;
-        let names = self.reads.len() + self.writes.len() + self.functions.len() + self.types.len();
-        let words = self.operators.len() + self.attributes.len() + self.settings.len() + self.state.len();
+        let names = self.reads.len()
+            + self.repeated.len()
+            + self.writes.len()
+            + self.functions.len()
+            + self.types.len();
+        let words = self.value_words.len()
+            + self.operators.len()
+            + self.attributes.len()
+            + self.settings.len()
+            + self.state.len();
         let opaque = self.opaque.as_deref().map_or(0, str::len);
         size_of::<Self>() + (names + words) * NAME + opaque + self.keys.bytes()
     }

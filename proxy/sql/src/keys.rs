@@ -100,6 +100,8 @@ pub struct Insert {
     pub row_count: usize,
     /// `ON CONFLICT`.
     pub on_conflict: bool,
+    /// `OVERRIDING USER VALUE`: what is given for identity columns is not taken.
+    pub overriding_user_value: bool,
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl<'a> Walk<'a> {
         let is_cte = var.schemaname.is_empty() && self.scopes.iter().any(|scope| scope.contains(&name));
         if !is_cte {
             self.temporary(var);
-            push_once(&mut self.statement.reads, relation(var));
+            push_or_repeat(&mut self.statement.reads, &mut self.statement.repeated, relation(var));
         }
     }
 
@@ -67,7 +67,7 @@ impl<'a> Walk<'a> {
     pub(crate) fn writes(&mut self, var: Option<&protobuf::RangeVar>) {
         let Some(var) = var else { return };
         self.temporary(var);
-        push_once(&mut self.statement.writes, relation(var));
+        push_or_repeat(&mut self.statement.writes, &mut self.statement.repeated, relation(var));
     }
 
     fn temporary(&mut self, var: &protobuf::RangeVar) {
@@ -140,6 +140,28 @@ impl<'a> Walk<'a> {
         {
             push_once(&mut self.statement.attributes, last.into());
         }
+    }
+
+    fn value_word(&mut self, value: &protobuf::SqlValueFunction) {
+        use protobuf::SqlValueFunctionOp as Op;
+        let word = match value.op() {
+            Op::SvfopCurrentDate => "current_date",
+            Op::SvfopCurrentTime | Op::SvfopCurrentTimeN => "current_time",
+            Op::SvfopCurrentTimestamp | Op::SvfopCurrentTimestampN => "current_timestamp",
+            Op::SvfopLocaltime | Op::SvfopLocaltimeN => "localtime",
+            Op::SvfopLocaltimestamp | Op::SvfopLocaltimestampN => "localtimestamp",
+            Op::SvfopCurrentRole => "current_role",
+            Op::SvfopCurrentUser => "current_user",
+            Op::SvfopUser => "user",
+            Op::SvfopSessionUser => "session_user",
+            Op::SvfopCurrentCatalog => "current_catalog",
+            Op::SvfopCurrentSchema => "current_schema",
+            Op::SqlvalueFunctionOpUndefined => {
+                self.known = false;
+                return;
+            }
+        };
+        push_once(&mut self.statement.value_words, word);
     }
 
     fn function(&mut self, call: &protobuf::FuncCall) {
@@ -238,6 +260,15 @@ fn constant_string(node: &Node) -> Option<&str> {
 pub(crate) fn push_once<T: PartialEq>(list: &mut Vec<T>, item: T) {
     if !list.contains(&item) {
         list.push(item);
+    }
+}
+
+/// Notes a relation, or that it was noted before.
+fn push_or_repeat(list: &mut Vec<Relation>, repeated: &mut Vec<Relation>, relation: Relation) {
+    if list.contains(&relation) {
+        push_once(repeated, relation);
+    } else {
+        list.push(relation);
     }
 }
 

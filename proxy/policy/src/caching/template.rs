@@ -1,5 +1,7 @@
 //! Tags as policies write them: `feed:{agent_id}`, with the statement's own values in place of the names in braces.
 
+use super::RowTag;
+
 /// A tag with places for values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagTemplate {
@@ -69,6 +71,42 @@ impl TagTemplate {
         })
     }
 
+    /// The rows that the tag names, if it is of that form and no brace stands before the `=`.
+    #[must_use]
+    pub fn rows(&self) -> Option<RowTag<'_>> {
+        match self.parts.first()? {
+            Part::Text(text) => RowTag::split(text.as_bytes()).map(|(rows, _)| rows),
+            Part::Value(_) => None,
+        }
+    }
+
+    /// The template as a query, each name in braces a parameter: its text, and the names in the order of their numbers,
+    /// each once. `None` if the text has parameters besides those in braces.
+    #[must_use]
+    pub fn query(&self) -> Option<(String, Vec<&str>)> {
+        let (mut sql, mut names) = (String::new(), Vec::new());
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => {
+                    let mut pairs = text.as_bytes().windows(2);
+                    if pairs.any(|pair| pair[0] == b'$' && pair[1].is_ascii_digit()) {
+                        return None;
+                    }
+                    sql.push_str(text);
+                }
+                Part::Value(name) => {
+                    let known = names.iter().position(|other| *other == &**name);
+                    let at = known.unwrap_or_else(|| {
+                        names.push(&**name);
+                        names.len() - 1
+                    });
+                    sql.push_str(&format!("${}", at + 1));
+                }
+            }
+        }
+        Some((sql, names))
+    }
+
     /// Writes the tag's name with its values to `name`, which is cleared first. False, and nothing to rely on, if a
     /// value is missing: then the statement may not be cached.
     #[must_use]
@@ -131,6 +169,26 @@ mod tests {
         assert_eq!(error("feed:a}"), TemplateError::Brace(6));
         assert_eq!(error("feed:{}"), TemplateError::Name(5));
         assert_eq!(error("é{a b}"), TemplateError::Name(2));
+    }
+
+    #[test]
+    fn it_names_rows_if_its_beginning_does() {
+        let rows =
+            |text: &str| TagTemplate::parse(text).expect("a template").rows().map(|rows| rows.to_string());
+        assert_eq!(rows("s.posts.author_id={author_id}").as_deref(), Some("s.posts.author_id"));
+        for free in ["feed:{agent_id}", "{a}posts.b=1", "posts.{b}=1"] {
+            assert_eq!(rows(free), None, "{free}");
+        }
+    }
+
+    #[test]
+    fn braces_become_parameters_of_a_query() {
+        let template = TagTemplate::parse("SELECT '{{x}}' || {b} FROM t WHERE a = {$2} AND b = {b}");
+        let template = template.expect("a template");
+        let (sql, names) = template.query().expect("a query");
+        assert_eq!(sql, "SELECT '{x}' || $1 FROM t WHERE a = $2 AND b = $1");
+        assert_eq!(names, ["b", "$2"]);
+        assert_eq!(TagTemplate::parse("SELECT $1").expect("a template").query(), None);
     }
 
     #[test]

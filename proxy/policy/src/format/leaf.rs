@@ -1,8 +1,9 @@
-//! Values with a syntax of their own: durations, rates, networks, names, SQLSTATEs, regular expressions.
+//! Values with a syntax of their own: durations, rates, sizes, tags, networks, names, SQLSTATEs, regular expressions.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::caching::TagTemplate;
 use crate::pattern::Net;
 
 /// How such a value is checked and described.
@@ -29,6 +30,27 @@ pub(crate) const RATE: Leaf = Leaf {
     expected: "a rate such as `100/s`, `50/m` or `10/h`",
     pattern: Some("^[1-9][0-9]*/(s|m|h)$"),
     wrong: |text| rate(text).is_none().then(String::new),
+};
+
+pub(crate) const SIZE: Leaf = Leaf {
+    name: "size",
+    expected: "a size such as `64KiB` or `1MiB`",
+    pattern: Some("^[0-9]+ ?(B|KiB|MiB|GiB|kB|KB|MB|GB)$"),
+    wrong: |text| size(text).is_none().then(String::new),
+};
+
+pub(crate) const TAG: Leaf = Leaf {
+    name: "tag",
+    expected: "a tag such as `posts.author_id={author_id}` or `feed:{agent_id}`",
+    pattern: None,
+    wrong: |text| TagTemplate::parse(text).err().map(|error| error.to_string()),
+};
+
+pub(crate) const TAG_QUERY: Leaf = Leaf {
+    name: "tagQuery",
+    expected: "a query with columns in braces",
+    pattern: None,
+    wrong: |text| TagTemplate::parse(text).err().map(|error| error.to_string()),
 };
 
 pub(crate) const SQLSTATE: Leaf = Leaf {
@@ -109,6 +131,23 @@ pub(crate) fn rate(text: &str) -> Option<(u32, Duration)> {
     };
     let number = number.parse().ok().filter(|number| *number > 0)?;
     Some((number, Duration::from_secs(seconds)))
+}
+
+/// `64KiB`, `10MB`, `1GiB`, `512B`: a number of bytes that is not zero.
+pub(crate) fn size(text: &str) -> Option<usize> {
+    let at = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let number: usize = text[..at].parse().ok()?;
+    let unit = match text[at..].trim_start() {
+        "B" => 1,
+        "kB" | "KB" => 1000,
+        "KiB" => 1 << 10,
+        "MB" => 1_000_000,
+        "MiB" => 1 << 20,
+        "GB" => 1_000_000_000,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(unit).filter(|bytes| *bytes > 0)
 }
 
 /// A compiled expression may take this much memory, in bytes.

@@ -78,7 +78,7 @@ fn values_are_checked_where_they_stand() {
         ("overrides: true", "expected `allow` or `deny`, found `true`"),
         ("continue: 1", "expected `true` or `false`, found `1`"),
         ("mode: dry", "`dry` is unknown"),
-        ("cache: {}", "unknown key `cache`"),
+        ("cache: {}", "`spec.rules[0].cache.ttl` is missing"),
     ] {
         let told = errors(&format!("rules:\n- {key}\n  name: a\n"));
         assert!(told.contains(part), "{key}: {told}");

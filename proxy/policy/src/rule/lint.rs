@@ -1,5 +1,7 @@
 //! Rules that cannot be meant: contradictions within one rule, and rules that an earlier one hides.
 
+mod caching;
+
 use super::condition::{How, Met, Touched};
 use super::{Condition, Mode, Route, Rule, imply};
 use crate::pattern::NamePattern;
@@ -17,6 +19,7 @@ pub(crate) fn alone(rule: &Rule, node: &Node, tables: &Tables, problems: &mut Pr
     lint.verbs();
     lint.names();
     lint.sample(tables);
+    lint.caching();
 }
 
 /// Complains if an earlier rule ends the search wherever this one would match.
@@ -59,8 +62,17 @@ impl Lint<'_, '_, '_> {
     }
 
     fn actions(&mut self) {
-        let known =
-            ["route", "max_lag", "consistency", "timeout", "refuse", "rate_limit", "log", "overrides"];
+        let known = [
+            "route",
+            "max_lag",
+            "consistency",
+            "timeout",
+            "refuse",
+            "rate_limit",
+            "log",
+            "overrides",
+            "cache",
+        ];
         if !known.iter().any(|key| self.has(key)) {
             self.add("name", format!("does nothing: give it one of `{}`", known.join("`, `")));
         }
@@ -78,7 +90,7 @@ impl Lint<'_, '_, '_> {
         if !self.has("refuse") {
             return;
         }
-        for key in ["route", "max_lag", "consistency", "timeout", "rate_limit", "overrides"] {
+        for key in ["route", "max_lag", "consistency", "timeout", "rate_limit", "overrides", "cache"] {
             if self.has(key) {
                 self.add(key, format!("`refuse` and `{key}` contradict each other: nothing is run"));
             }
@@ -108,7 +120,7 @@ impl Lint<'_, '_, '_> {
                 );
             }
         }
-        let writes = self.certain_write();
+        let writes = self.certain_write(self.rule.actions.route == Some(Route::Replica));
         for key in steers {
             let asks = key != "route" || !matches!(self.rule.actions.route, None | Some(Route::Primary));
             if asks
@@ -120,15 +132,11 @@ impl Lint<'_, '_, '_> {
         }
     }
 
-    /// Why what this rule matches, or some of what it names, can only be a write.
-    fn certain_write(&self) -> Option<String> {
+    /// Why what this rule matches, or (if `any`) some of what it names, can only be a write.
+    fn certain_write(&self, any: bool) -> Option<String> {
         self.rule.conditions.iter().find_map(|condition| match condition {
             Condition::Verb(verbs) => {
-                let sure = if self.rule.actions.route == Some(Route::Replica) || verbs.all_write() {
-                    verbs.writing()
-                } else {
-                    None
-                };
+                let sure = verbs.writing().filter(|_| any || verbs.all_write());
                 sure.map(|verb| format!("`{verb}` never only reads"))
             }
             Condition::Names(Touched::Writes, ..) => Some("`writes` asks for writes".to_owned()),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pointsman_sql::{Analyzer, LexRules};
 
+use super::cache;
 use super::condition::{How, Touched};
 use super::{Actions, Condition, LogLevel, Mode, Per, RateLimit, Refusal, Route, Rule};
 use crate::format::leaf;
@@ -80,7 +81,7 @@ fn actions(node: &Node, problems: &mut Problems<'_>) -> Actions {
             _ => None,
         },
         overrides: text("overrides").map(|word| word == "allow"),
-        cache: None,
+        cache: node.get("cache").and_then(cache::read).map(Arc::new),
     }
 }
 
@@ -106,14 +107,14 @@ fn rate_limit(node: &Node) -> Option<RateLimit> {
     Some(RateLimit { per: per.collect(), count, every, burst })
 }
 
-fn count_of(node: &Node) -> Option<u32> {
+pub(super) fn count_of(node: &Node) -> Option<u32> {
     match node.value {
         Value::Integer(number) => u32::try_from(number).ok(),
         _ => None,
     }
 }
 
-fn texts(node: &Node) -> impl Iterator<Item = &str> {
+pub(super) fn texts(node: &Node) -> impl Iterator<Item = &str> {
     node.items().iter().filter_map(Node::text)
 }
 

@@ -64,6 +64,40 @@ fn cte_names_are_not_relations() {
 }
 
 #[test]
+fn relations_named_twice_are_noted() {
+    for (sql, repeated) in [
+        ("SELECT 1 FROM a, b", vec![]),
+        ("SELECT 1 FROM a x, a y, b", vec!["a"]),
+        ("SELECT 1 FROM a WHERE id IN (SELECT id FROM a)", vec!["a"]),
+        ("SELECT 1 FROM a, s.a", vec![]),
+        ("SELECT 1 FROM s.a UNION SELECT 2 FROM s.a UNION SELECT 3 FROM s.a", vec!["s.a"]),
+        ("WITH a AS (SELECT 1 FROM a) SELECT 1 FROM a x, a y", vec![]),
+        ("WITH w AS (SELECT 1 FROM a) SELECT (SELECT 1 FROM a)", vec!["a"]),
+        ("INSERT INTO a SELECT 1 FROM a", vec![]),
+        ("WITH w AS (DELETE FROM a WHERE id = 2) UPDATE a SET x = 1 WHERE id = 1", vec!["a"]),
+    ] {
+        assert_eq!(shown(&one(sql).repeated), repeated, "{sql}");
+    }
+}
+
+#[test]
+fn words_that_ask_for_values_are_found_everywhere() {
+    for (sql, words) in [
+        ("SELECT current_user, a FROM t WHERE owner = SESSION_USER", vec!["current_user", "session_user"]),
+        ("SELECT user, current_role, user", vec!["user", "current_role"]),
+        (
+            "SELECT 1 FROM t ORDER BY current_schema, current_catalog",
+            vec!["current_schema", "current_catalog"],
+        ),
+        ("SELECT current_timestamp(2), localtime", vec!["current_timestamp", "localtime"]),
+        ("SELECT \"user\", 'current_user'", vec![]),
+    ] {
+        assert_eq!(one(sql).value_words, words, "{sql}");
+    }
+    assert_eq!(shown(&one("SELECT system_user").functions)[0], "pg_catalog.system_user");
+}
+
+#[test]
 fn functions_are_found_everywhere() {
     for (sql, functions) in [
         ("SELECT f(g(1)), s.h()", vec!["f", "g", "s.h"]),

@@ -53,6 +53,7 @@ fn insert(n: &pb::InsertStmt, source: &Source<'_>) -> Keys {
         }
     }
     insert.on_conflict = n.on_conflict_clause.is_some();
+    insert.overriding_user_value = n.r#override() == pb::OverridingKind::OverridingUserValue;
     Keys {
         returning: n.returning_clause.is_some(),
         set_targets: n
@@ -150,6 +151,9 @@ impl<'a> Finder<'a> {
 
     fn know(&mut self, var: &pb::RangeVar, relation: Option<Relation>) {
         let alias = var.alias.as_ref().map_or(var.relname.as_str(), |alias| alias.aliasname.as_str());
+        // A list of columns gives other names to them than the relation does.
+        let renamed = var.alias.as_ref().is_some_and(|alias| !alias.colnames.is_empty());
+        let relation = relation.filter(|_| !renamed);
         self.known.push(Known { alias: alias.into(), relation });
     }
 
@@ -267,7 +271,11 @@ impl<'a> Finder<'a> {
             [] => (None, ""),
         };
         let known = match qualifier {
-            Some(qualifier) => self.known.iter().find(|known| &*known.alias == qualifier),
+            // Names hidden by an alias around them, and tables of one name in several schemas, are not told apart.
+            Some(qualifier) => {
+                let mut found = self.known.iter().filter(|known| &*known.alias == qualifier);
+                found.next().filter(|_| found.next().is_none())
+            }
             None if self.known.len() == 1 => self.known.first(),
             None => None,
         };

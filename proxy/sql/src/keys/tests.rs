@@ -68,6 +68,31 @@ fn relations_that_are_none() {
 }
 
 #[test]
+fn names_that_may_mean_another_relation_are_not_told_apart() {
+    let relations =
+        |sql: &str| predicates(sql).into_iter().map(|(relation, ..)| relation).collect::<Vec<_>>();
+    for sql in [
+        "SELECT 1 FROM (a t JOIN b ON true) j, c t WHERE t.id = 1",
+        "SELECT 1 FROM s1.a, s2.a WHERE s2.a.id = 1",
+        "SELECT 1 FROM a AS t (x, id) WHERE t.id = 1",
+        "SELECT 1 FROM a AS t (x, id) WHERE id = 1",
+        "SELECT 1 FROM (a JOIN b ON true) AS a WHERE a.id = 1",
+    ] {
+        assert_eq!(relations(sql), [""], "{sql}");
+    }
+    assert_eq!(relations("SELECT 1 FROM a t, a u WHERE u.id = 1"), ["a"]);
+    assert_eq!(relations("UPDATE a AS t SET x = 1 WHERE t.id = 1"), ["a"]);
+}
+
+#[test]
+fn identity_columns_may_not_get_what_is_written() {
+    let overriding = |sql: &str| keys(sql).insert.unwrap().overriding_user_value;
+    assert!(overriding("INSERT INTO a (id) OVERRIDING USER VALUE VALUES (1)"));
+    assert!(!overriding("INSERT INTO a (id) OVERRIDING SYSTEM VALUE VALUES (1)"));
+    assert!(!overriding("INSERT INTO a (id) VALUES (1)"));
+}
+
+#[test]
 fn lists() {
     use ValueRef::{Literal, Param};
     assert_eq!(

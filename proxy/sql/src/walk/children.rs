@@ -29,13 +29,13 @@ pub(super) fn visit<'a>(walk: &mut Walk<'a>, node: &'a NodeEnum) {
         NodeEnum::CommonTableExpr(n) => cte(walk, n),
         NodeEnum::RangeVar(n) => walk.reads(n),
         NodeEnum::FuncCall(n) => func_call(walk, n),
+        NodeEnum::SqlvalueFunction(n) => walk.value_word(n),
         NodeEnum::WindowDef(n) => window(walk, n),
         NodeEnum::JsonValueExpr(n) => json_value(walk, n),
         NodeEnum::List(n) => walk.nodes(&n.items),
         NodeEnum::AConst(_)
         | NodeEnum::ParamRef(_)
         | NodeEnum::AStar(_)
-        | NodeEnum::SqlvalueFunction(_)
         | NodeEnum::SetToDefault(_)
         | NodeEnum::MergeSupportFunc(_)
         | NodeEnum::ReturningOption(_)
