@@ -1,5 +1,6 @@
 //! One file per promise, against real servers.
 mod bad_input;
+mod cached;
 mod cancel;
 mod classified;
 mod command;

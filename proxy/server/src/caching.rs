@@ -4,6 +4,7 @@
 
 pub mod changes;
 pub mod config;
+pub mod console;
 pub mod definitions;
 pub mod keeper;
 pub mod tags;

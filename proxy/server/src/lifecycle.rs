@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::config::{ConfigSource, Flags};
     use crate::metrics::{
-        ClientSnapshot, DatabaseSnapshot, PoolSnapshot, Reloads, RuleSnapshot, ServerSnapshot,
+        CacheSnapshot, ClientSnapshot, DatabaseSnapshot, PoolSnapshot, Reloads, RuleSnapshot, ServerSnapshot,
     };
 
     /// Notes what it is asked, and drains when told that the last session has ended.
@@ -173,6 +173,10 @@ mod tests {
     impl PoolSource for Noted {
         fn pools(&self) -> Vec<PoolSnapshot> {
             Vec::new()
+        }
+
+        fn cache(&self) -> Option<CacheSnapshot> {
+            None
         }
 
         fn rules(&self) -> Vec<RuleSnapshot> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use prometheus::core::Collector;
 use prometheus::{Registry, TextEncoder};
 
+mod caching;
 mod counters;
 mod databases;
 mod family;
@@ -18,6 +19,7 @@ mod tests;
 mod usage;
 mod work;
 
+pub use caching::{CacheRuleSnapshot, CacheSnapshot, LedgerSnapshot};
 pub use counters::{Side, StatementKind, Target, WorkerCounters};
 pub use databases::DatabaseSnapshot;
 pub use reloads::Reloads;

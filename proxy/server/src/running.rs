@@ -9,7 +9,8 @@ use crate::admin::http::Readiness;
 use crate::config::Config;
 use crate::lifecycle::Running;
 use crate::metrics::{
-    ClientSnapshot, DatabaseSnapshot, PoolSnapshot, PoolSource, RuleSnapshot, ServerSnapshot, Used,
+    CacheSnapshot, ClientSnapshot, DatabaseSnapshot, PoolSnapshot, PoolSource, RuleSnapshot, ServerSnapshot,
+    Used,
 };
 use crate::policies::RuleCounts;
 use crate::proxy::Proxy;
@@ -58,6 +59,10 @@ impl PoolSource for Proxy {
             }
         }
         pools
+    }
+
+    fn cache(&self) -> Option<CacheSnapshot> {
+        self.cache_snapshot()
     }
 
     fn rules(&self) -> Vec<RuleSnapshot> {

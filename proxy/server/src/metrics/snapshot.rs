@@ -6,6 +6,7 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
+use super::caching::{self, CacheSnapshot};
 use super::databases::{self, DatabaseSnapshot};
 use super::family::{Family, Shape, counter, descriptors, gauge};
 use super::rules::{self, RuleSnapshot};
@@ -18,6 +19,8 @@ pub trait PoolSource: Send + Sync {
     fn pools(&self) -> Vec<PoolSnapshot>;
     /// Every database that was asked for; no two with the same labels.
     fn databases(&self) -> Vec<DatabaseSnapshot>;
+    /// The cache of results; none if nothing is kept.
+    fn cache(&self) -> Option<CacheSnapshot>;
     /// The policies' rules, in order.
     fn rules(&self) -> Vec<RuleSnapshot>;
     /// Every server; no two with the same labels.
@@ -191,6 +194,7 @@ impl State {
             .chain(OTHER_SHAPES)
             .chain(databases::shapes())
             .chain(rules::shapes())
+            .chain(caching::shapes())
             .collect();
         Ok(Self { source, descriptors: descriptors(&shapes)? })
     }
@@ -208,6 +212,7 @@ impl Collector for State {
         families.extend(client_families(&source.clients()));
         families.extend(databases::families(&source.databases()));
         families.extend(rules::families(&source.rules()));
+        families.extend(caching::families(source.cache().as_ref()));
         families
     }
 }

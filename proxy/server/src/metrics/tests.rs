@@ -23,6 +23,10 @@ impl PoolSource for Fixed {
         }]
     }
 
+    fn cache(&self) -> Option<CacheSnapshot> {
+        Some(CacheSnapshot::default())
+    }
+
     fn rules(&self) -> Vec<RuleSnapshot> {
         let (policy, rule) = ("guard".to_owned(), "no-ddl".to_owned());
         vec![RuleSnapshot { policy, rule, matched: 7, refused: 6, ..RuleSnapshot::default() }]

@@ -105,44 +105,75 @@ impl<'a> Execution<'a> {
 impl Session {
     /// What the cache needs to know of a request; `None` if no rule caches it or it cannot be looked for, which counts.
     pub(super) fn cache_terms(&self, request: &Request<'_>, facts: &Arc<Facts>) -> Option<Box<Terms>> {
-        let (rule, caching) = request.decision?.cache.as_ref()?;
         self.shared.cache.as_ref()?;
-        let policies = self.steering.policies();
-        let counts = policies.shared_counts(*rule)?;
-        let database = &self.shared.account.database;
-        let found = (|| {
-            if self.status != TransactionStatus::Idle || self.flow.begun.is_some() {
-                return Err(Bypass::Transaction);
-            }
-            if self.pins.has(Pins::TEMPORARY) {
-                return Err(Bypass::Temporary);
-            }
-            if self.held.is_some() {
-                return Err(if self.pins.is_empty() { Bypass::Pipelined } else { Bypass::Pinned });
-            }
-            let ledger = database.ledger().filter(|ledger| !ledger.is_closed()).ok_or(Bypass::Closed)?;
-            let catalog = database.catalog();
-            if !database.is_catalog_current() || !request.verdict.is_of(&catalog) {
-                return Err(Bypass::Closed);
-            }
-            let plans = request.verdict.plans(facts, &catalog, &policies.set);
-            plans.may_be_shared(caching.scope)?;
-            Ok((Arc::clone(ledger), plans, catalog.families()))
-        })();
-        match found {
-            Ok((ledger, plans, families)) => Some(Box::new(Terms {
-                caching: Arc::clone(caching),
-                counts,
-                ledger,
-                plans,
-                facts: Arc::clone(facts),
-                families,
-            })),
+        match self.find_terms(request, facts) {
+            Ok(terms) => Some(terms),
             Err(why) => {
-                counts.cache.bypassed(why);
+                let (rule, _) = request.decision?.cache.as_ref()?;
+                self.steering.policies().counts(*rule)?.cache.bypassed(why);
                 None
             }
         }
+    }
+
+    /// The same, or why it cannot be looked for.
+    pub(super) fn find_terms(&self, request: &Request<'_>, facts: &Arc<Facts>) -> Result<Box<Terms>, Bypass> {
+        let cached = request.decision.and_then(|decision| decision.cache.as_ref());
+        let (rule, caching) = cached.ok_or(Bypass::Closed)?;
+        let policies = self.steering.policies();
+        let counts = policies.shared_counts(*rule).ok_or(Bypass::Closed)?;
+        let database = &self.shared.account.database;
+        if self.status != TransactionStatus::Idle || self.flow.begun.is_some() {
+            return Err(Bypass::Transaction);
+        }
+        if self.pins.has(Pins::TEMPORARY) {
+            return Err(Bypass::Temporary);
+        }
+        if self.held.is_some() {
+            return Err(if self.pins.is_empty() { Bypass::Pipelined } else { Bypass::Pinned });
+        }
+        let ledger = database.ledger().filter(|ledger| !ledger.is_closed()).ok_or(Bypass::Closed)?;
+        let catalog = database.catalog();
+        if !database.is_catalog_current() || !request.verdict.is_of(&catalog) {
+            return Err(Bypass::Closed);
+        }
+        let plans = request.verdict.plans(facts, &catalog, &policies.set);
+        plans.may_be_shared(caching.scope)?;
+        Ok(Box::new(Terms {
+            caching: Arc::clone(caching),
+            counts,
+            ledger: Arc::clone(ledger),
+            plans,
+            facts: Arc::clone(facts),
+            families: catalog.families(),
+        }))
+    }
+
+    /// Makes the key of an execution.
+    pub(super) fn with_key<T>(
+        &mut self,
+        terms: &Terms,
+        asked: &Execution<'_>,
+        use_it: impl FnOnce(Key<'_>) -> T,
+    ) -> Option<T> {
+        self.renew_contexts(terms.caching.scope);
+        let context = self.context(terms.caching.scope)?;
+        SCRATCH.with_borrow_mut(|scratch| Some(use_it(self.write_key(context, terms, asked, scratch))))
+    }
+
+    fn write_key<'k>(
+        &self,
+        context: &Context,
+        terms: &Terms,
+        asked: &Execution<'_>,
+        scratch: &'k mut KeyScratch,
+    ) -> Key<'k> {
+        let mut key = scratch.begin(context, asked.protocol);
+        asked.write(&mut key);
+        for part in &terms.caching.key_by {
+            self.write_part(*part, &mut key);
+        }
+        key.finish()
     }
 
     /// Looks for an entry that may be served; if there is none, for somebody who fetches it.
@@ -152,12 +183,7 @@ impl Session {
         self.renew_contexts(terms.caching.scope);
         let Some(context) = self.context(terms.caching.scope) else { return Looked::No };
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut key = scratch.begin(context, asked.protocol);
-            asked.write(&mut key);
-            for part in &terms.caching.key_by {
-                self.write_part(*part, &mut key);
-            }
-            let key = key.finish();
+            let key = self.write_key(context, &terms, asked, scratch);
             let cached = &terms.counts.cache;
             let (stale, outcome) = match cache.store.look(key, &terms.ledger, now) {
                 Look::Fresh(entry) if self.is_recent(&terms, &entry, now) => {
@@ -233,7 +259,7 @@ impl Session {
     }
 
     /// What the result depends on, as far as it is known before it is fetched.
-    fn tags_of(&self, terms: &Terms, asked: &Execution<'_>) -> Result<Tags, Bypass> {
+    pub(super) fn tags_of(&self, terms: &Terms, asked: &Execution<'_>) -> Result<Tags, Bypass> {
         let Ok(dependences) = &terms.plans.reads else { return Err(Bypass::NotReadOnly) };
         let database = &self.shared.account.database;
         with_text(asked.sql, self.wants.rules(), |literals, _| {

@@ -103,6 +103,7 @@ impl Session {
         {
             rows.push(("server now".to_owned(), server.config.address.to_string()));
         }
+        rows.extend(self.cache_told(&request, &facts, sql));
         if wanted.is_none()
             && let Some(route) = self.set_route()
         {

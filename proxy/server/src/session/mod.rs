@@ -35,6 +35,7 @@ mod settle;
 mod simple;
 pub mod statements;
 mod steer;
+mod told;
 mod wants;
 mod written;
 

@@ -3,6 +3,7 @@
 use pointsman_policy::suggestion;
 
 use super::show::Show;
+use crate::caching::console::Invalidation;
 use crate::fault::Fault;
 
 /// What a client asks for.
@@ -14,6 +15,8 @@ pub(super) enum Command {
     Pause(Option<String>),
     /// Hand them out again.
     Resume(Option<String>),
+    /// Serve no more of what is cached.
+    Invalidate(Invalidation),
     /// Read the configuration again.
     Reload,
     /// A setting that drivers send and that means nothing here.
@@ -21,7 +24,7 @@ pub(super) enum Command {
 }
 
 /// The words that a command can begin with.
-const VERBS: [&str; 4] = ["SHOW", "PAUSE", "RESUME", "RELOAD"];
+const VERBS: [&str; 5] = ["SHOW", "PAUSE", "RESUME", "INVALIDATE", "RELOAD"];
 /// What PostgreSQL's clients say out of habit.
 const TRANSACTION: [&str; 5] = ["BEGIN", "START", "COMMIT", "END", "ROLLBACK"];
 /// Where the syntax is told.
@@ -49,6 +52,7 @@ fn command(words: &[Word]) -> Result<Command, Fault> {
         "SHOW" => show(rest),
         "PAUSE" => Ok(Command::Pause(database(rest, "PAUSE")?)),
         "RESUME" => Ok(Command::Resume(database(rest, "RESUME")?)),
+        "INVALIDATE" => invalidate(rest),
         "RELOAD" if rest.is_empty() => Ok(Command::Reload),
         "RELOAD" => Err(wrong("RELOAD takes nothing").hint(HELP)),
         "SET" | "RESET" | "DISCARD" => Ok(Command::Set),
@@ -66,9 +70,29 @@ fn show(rest: &[Word]) -> Result<Command, Fault> {
             let found = Show::ALL.into_iter().find(|(name, ..)| name.eq_ignore_ascii_case(what));
             found.map(|(_, show, _)| Command::Show(show)).ok_or_else(|| unknown("SHOW", what, &names))
         }
+        [Word::Plain(what), Word::Plain(which)]
+            if what.eq_ignore_ascii_case("cache") && which.eq_ignore_ascii_case("rules") =>
+        {
+            Ok(Command::Show(Show::CacheRules))
+        }
         [] => Err(wrong("SHOW what?").hint(HELP)),
         _ => Err(wrong("SHOW takes one word").hint(HELP)),
     }
+}
+
+fn invalidate(rest: &[Word]) -> Result<Command, Fault> {
+    let is = |word: &str, known: &str| word.eq_ignore_ascii_case(known);
+    let what = match rest {
+        [Word::Plain(all)] if is(all, "all") => Invalidation::All,
+        [Word::Plain(kind), Word::Plain(tag) | Word::Quoted(tag)] if is(kind, "tag") => {
+            Invalidation::Tag(tag.clone())
+        }
+        [Word::Plain(kind), Word::Plain(name) | Word::Quoted(name)] if is(kind, "table") => {
+            Invalidation::Table(name.clone())
+        }
+        _ => return Err(wrong("INVALIDATE takes TAG 'tag', TABLE name or ALL").hint(HELP)),
+    };
+    Ok(Command::Invalidate(what))
 }
 
 fn database(rest: &[Word], verb: &str) -> Result<Option<String>, Fault> {
@@ -161,6 +185,14 @@ mod tests {
         assert_eq!(one("PAUSE \"a;\"\"b\""), Command::Pause(Some("a;\"b".into())));
         assert_eq!(one("RESUME app"), Command::Resume(Some("app".into())));
         assert_eq!(one("Reload"), Command::Reload);
+        assert_eq!(one("show cache"), Command::Show(Show::Cache));
+        assert_eq!(one("SHOW Cache Rules"), Command::Show(Show::CacheRules));
+        assert_eq!(one("invalidate all"), Command::Invalidate(Invalidation::All));
+        assert_eq!(one("INVALIDATE TAG 'feed:42'"), Command::Invalidate(Invalidation::Tag("feed:42".into())));
+        assert_eq!(
+            one("invalidate table app.agents"),
+            Command::Invalidate(Invalidation::Table("app.agents".into()))
+        );
         assert_eq!(one("SET extra_float_digits = 3"), Command::Set);
         assert_eq!(parse(" ; -- ping").unwrap(), []);
         assert_eq!(parse("RELOAD; show version").unwrap(), [Command::Reload, Command::Show(Show::Version)]);
@@ -175,6 +207,7 @@ mod tests {
             ("SHOW", "SHOW what?", "SHOW HELP"),
             ("SHOW POOLS now", "SHOW takes one word", "SHOW HELP"),
             ("PAUSE a b", "PAUSE takes one database", "SHOW HELP"),
+            ("INVALIDATE feed", "INVALIDATE takes TAG", "SHOW HELP"),
             ("RELOAD now", "RELOAD takes nothing", "SHOW HELP"),
             ("begin", "the admin console has no transactions", "autocommit"),
         ] {

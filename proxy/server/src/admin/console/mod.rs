@@ -242,6 +242,11 @@ impl Console {
                 tracing::info!(user = self.about.user, ?database, "resumed");
                 b"RESUME"
             }
+            Command::Invalidate(what) => {
+                self.proxy.invalidate(what)?;
+                tracing::info!(user = self.about.user, ?what, "invalidated");
+                b"INVALIDATE"
+            }
             Command::Reload => {
                 self.reload().await?;
                 b"RELOAD"

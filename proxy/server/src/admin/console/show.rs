@@ -1,5 +1,6 @@
 //! SHOW: what there is to see, and its columns. PgBouncer's columns come first, under their names and in their order.
 
+mod caching;
 mod clients;
 mod pools;
 mod set;
@@ -29,11 +30,13 @@ pub(super) enum Show {
     Policies,
     Rules,
     Reloads,
+    Cache,
+    CacheRules,
 }
 
 impl Show {
     /// Each with its word and what it tells.
-    pub const ALL: [(&'static str, Self, &'static str); 14] = [
+    pub const ALL: [(&'static str, Self, &'static str); 16] = [
         ("HELP", Self::Help, "the commands"),
         ("VERSION", Self::Version, "the version"),
         ("POOLS", Self::Pools, "clients and server connections of each database and user"),
@@ -47,6 +50,8 @@ impl Show {
         ("CONFIG", Self::Config, "the configuration in use"),
         ("POLICIES", Self::Policies, "the policy files in use"),
         ("RULES", Self::Rules, "the policies' rules, and how often each has matched"),
+        ("CACHE", Self::Cache, "each database's cache: whether it is served, and what changes it hears of"),
+        ("CACHE RULES", Self::CacheRules, "the caching rules, and what became of their reads"),
         ("RELOADS", Self::Reloads, "how often the configuration was read again, and how it went last"),
     ];
 
@@ -66,6 +71,8 @@ impl Show {
             Self::Config => &["key", "value", "default", "changeable"],
             Self::Policies => &["name", "file", "rules", "functions"],
             Self::Rules => set::RULES,
+            Self::Cache => caching::CACHE,
+            Self::CacheRules => caching::RULES,
             Self::Reloads => {
                 &["taken", "refused", "in_use_since", "last_outcome", "last_time", "last_cause", "last_error"]
             }
@@ -89,6 +96,8 @@ impl Show {
             Self::Config => set::config(&proxy.settings().config, &mut table),
             Self::Policies => set::policies(proxy, &mut table),
             Self::Rules => set::rules(proxy, &mut table),
+            Self::Cache => caching::cache(proxy, &mut table),
+            Self::CacheRules => caching::rules(proxy, &mut table),
             Self::Reloads => set::reloads(proxy, &mut table),
         }
         table
@@ -102,6 +111,7 @@ fn help(table: &mut Table) {
     for (command, what) in [
         ("PAUSE [database]", "close server connections as they come back, and keep clients waiting"),
         ("RESUME [database]", "end a pause"),
+        ("INVALIDATE TAG 'tag' | TABLE name | ALL", "serve no more of what is cached and depends on it"),
         ("RELOAD", "read the configuration again, as SIGHUP does"),
     ] {
         table.row([some(command), some(what)]);
