@@ -298,7 +298,8 @@ async fn what_may_not_be_kept_is_counted() {
         (format!("SELECT 1 FROM {table} LIMIT 1; SELECT 2"), "several_statements"),
         (format!("BEGIN; SELECT 1; SELECT count(*) FROM {table}; COMMIT"), "several_statements"),
     ] {
-        let count = || async { proxy.metric("pointsman_cache_bypasses_total", &[&format!("\"{why}\"")]).await };
+        let count =
+            || async { proxy.metric("pointsman_cache_bypasses_total", &[&format!("\"{why}\"")]).await };
         let before = count().await;
         wire.run(&text).await;
         assert!(count().await > before, "{text}: {why}");

@@ -3,6 +3,7 @@
 mod plan;
 mod row_tag;
 mod template;
+mod who;
 
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 pub use plan::{Change, Dependence, KeyColumn, Pinned, Reads, Writes, reads, writes};
 pub use row_tag::RowTag;
 pub use template::{TagTemplate, TemplateError};
+pub use who::{AsksWho, identity_sensitive};
 
 /// Who shares an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -4,22 +4,28 @@
 mod assumed;
 mod build;
 mod builtin;
+pub(crate) mod columns;
 mod family;
-mod named;
+mod follow;
 mod rows;
 mod suspect;
 #[cfg(test)]
 pub(crate) mod tests;
+mod who;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use pointsman_sql::{FunctionName, Relation, TypeName};
 
+use crate::caching::{AsksWho, KeyColumn};
 use crate::touched::Touched;
 
 pub use builtin::{is_server_local, is_shared_setting};
+pub(crate) use columns::Column;
 pub use rows::{
-    FamilyRow, FunctionRow, OperatorRow, PolicyRow, RelationRow, RowError, Rows, TriggerRow, TypeRow,
+    ColumnRow, FamilyRow, FunctionRow, OperatorRow, PolicyRow, RelationRow, RoleSettingsRow, RowError, Rows,
+    TriggerRow, TypeRow,
 };
 pub use suspect::leaves_state;
 
@@ -67,6 +73,12 @@ pub struct Catalog {
     busy_types: HashSet<Box<str>>,
     busy_attributes: HashSet<Box<str>>,
     busy_casts: bool,
+    /// By slot: the columns by which rows of all its tables can be told apart.
+    keys: HashMap<u16, Box<[KeyColumn]>>,
+    /// A user's operator `=` compares values of PostgreSQL's own types.
+    odd_equality: bool,
+    /// By role: the settings that its sessions begin with.
+    role_settings: HashMap<Box<str>, Box<str>>,
     /// Relations that are not known are taken for plain tables.
     assumed: bool,
 }
@@ -82,11 +94,13 @@ struct Function {
     plain: bool,
     /// What it reads, as a policy says.
     reads: Box<[Relation]>,
+    /// Whose session its result is for.
+    asks: AsksWho,
 }
 
 /// A relation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
+pub(crate) struct Known {
     schema: Box<str>,
     /// Why a replica may not be asked for it, if so.
     obstacle: Option<Obstacle>,
@@ -98,6 +112,16 @@ struct Known {
     writes: Touched,
     /// Writing it may, through a trigger.
     triggers_suspect: bool,
+    /// Its family, if it is a table.
+    pub(crate) slot: Option<u16>,
+    /// A user's table of which reading and writing, by its text, touches no family but its own.
+    plain: bool,
+    /// What a role sees depends on row security.
+    row_security: bool,
+    /// Whose session what it shows is for.
+    asks: AsksWho,
+    /// A user's table's columns in their order.
+    pub(crate) columns: Arc<[Column]>,
 }
 
 /// Why something cannot be read on a replica.

@@ -18,11 +18,15 @@ pub enum Question {
     Triggers,
     /// [`FAMILIES`].
     Families,
+    /// [`COLUMNS`].
+    Columns,
+    /// [`ROLE_SETTINGS`].
+    RoleSettings,
 }
 
 impl Question {
     /// All questions; together their answers are the catalog.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Functions,
         Self::Relations,
         Self::Policies,
@@ -30,6 +34,8 @@ impl Question {
         Self::Types,
         Self::Triggers,
         Self::Families,
+        Self::Columns,
+        Self::RoleSettings,
     ];
 
     /// The statement.
@@ -43,6 +49,8 @@ impl Question {
             Self::Types => TYPES,
             Self::Triggers => TRIGGERS,
             Self::Families => FAMILIES,
+            Self::Columns => COLUMNS,
+            Self::RoleSettings => ROLE_SETTINGS,
         }
     }
 }
@@ -162,10 +170,12 @@ JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE p.polqual IS NOT NULL";
 
 /// name of an operator whose function is volatile or a user's, schema and name of that function, whether it is volatile
-/// (`t`, `f`).
+/// (`t`, `f`), whether its operands are of PostgreSQL's own types (`t`, `f`).
 pub const OPERATORS: &str = "\
 SELECT o.oprname::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text,
-  CASE WHEN p.provolatile OPERATOR(pg_catalog.=) 'v'::pg_catalog.\"char\" THEN 't' ELSE 'f' END
+  CASE WHEN p.provolatile OPERATOR(pg_catalog.=) 'v'::pg_catalog.\"char\" THEN 't' ELSE 'f' END,
+  CASE WHEN o.oprleft OPERATOR(pg_catalog.<) 16384::pg_catalog.oid
+      AND o.oprright OPERATOR(pg_catalog.<) 16384::pg_catalog.oid THEN 't' ELSE 'f' END
 FROM pg_catalog.pg_operator o
 JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
@@ -227,3 +237,37 @@ JOIN pg_catalog.pg_namespace cn ON cn.oid OPERATOR(pg_catalog.=) c.relnamespace
 JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) i.inhparent
 JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.relnamespace
 WHERE p.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f}'::pg_catalog.\"char\"[])";
+
+/// schema and name of a user's table, a column, its type (`pg_type.oid`) or 0, its place (`pg_attribute.attnum`). The
+/// type is 0 unless rows can be told apart by the column's values: integers, booleans, UUIDs, and text without a length
+/// (which values are cut to) that is equal only where its bytes are; none that are computed from other columns.
+pub const COLUMNS: &str = "\
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text,
+  CASE WHEN a.atttypid OPERATOR(pg_catalog.=) ANY ('{16,20,21,23,25,1043,2950}'::pg_catalog.oid[])
+      AND a.atttypmod OPERATOR(pg_catalog.<) 0
+      AND a.attgenerated OPERATOR(pg_catalog.=) ''::pg_catalog.\"char\"
+      AND (a.attcollation OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+        OR EXISTS (SELECT FROM pg_catalog.pg_collation l
+          WHERE l.oid OPERATOR(pg_catalog.=) a.attcollation AND l.collisdeterministic))
+    THEN a.atttypid::pg_catalog.text ELSE '0' END,
+  a.attnum::pg_catalog.text
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog.\"char\"[])
+  AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::pg_catalog.\"char\"
+  AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2
+  AND NOT a.attisdropped";
+
+/// name of a role, whether what follows is for this database only (`t`, `f`), the settings that its sessions begin with.
+pub const ROLE_SETTINGS: &str = "\
+SELECT r.rolname::pg_catalog.text,
+  CASE WHEN s.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'f' ELSE 't' END,
+  s.setconfig::pg_catalog.text
+FROM pg_catalog.pg_db_role_setting s
+JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.setrole
+WHERE s.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+  OR EXISTS (SELECT FROM pg_catalog.pg_database d
+    WHERE d.oid OPERATOR(pg_catalog.=) s.setdatabase
+      AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())";

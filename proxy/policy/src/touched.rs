@@ -51,6 +51,15 @@ impl Touched {
         Self::Slots(Box::new([slot]))
     }
 
+    /// Whether a slot may be among them.
+    #[must_use]
+    pub fn has(&self, slot: u16) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Slots(slots) => slots.binary_search(&slot).is_ok(),
+        }
+    }
+
     /// These and the others.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {

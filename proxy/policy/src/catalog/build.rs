@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pointsman_sql::{Analyzer, FunctionName, LexRules, Relation, Statement};
 
 use super::builtin::volatility;
+use super::columns::Columns;
 use super::family::{Families, is_compiled, is_plain_builtin};
+use super::follow::{Definition, follow_all};
 use super::rows::{RelationRow, Rows, TypeRow};
-use super::{Catalog, Function, Known, Obstacle, Volatility, suspect};
+use super::{Catalog, Function, Known, Obstacle, Volatility, suspect, who};
+use crate::caching::AsksWho;
 use crate::overrides::Overrides;
 use crate::touched::Touched;
 
@@ -24,8 +27,10 @@ impl Catalog {
         catalog.add_defaults(rows, overrides);
         let definitions = catalog.add_relations(rows);
         catalog.add_types(rows);
-        Followed { catalog: &mut catalog, definitions }.all();
+        follow_all(&mut catalog, definitions);
         catalog.add_triggers(rows);
+        catalog.add_keys();
+        catalog.add_role_settings(rows);
         catalog
     }
 
@@ -48,14 +53,19 @@ impl Catalog {
             if row.attribute && !plain {
                 self.busy_attributes.insert(row.name.clone());
             }
+            let asks = who::of_function(row);
             let all = self.functions.entry(row.name.clone()).or_default();
             match all.iter_mut().find(|function| function.schema == row.schema) {
                 Some(function) => {
                     function.volatility = function.volatility.max(volatility);
                     function.suspect |= suspect;
                     function.plain &= plain;
+                    function.asks = function.asks.max(asks);
                 }
-                None => all.push(Function { schema: row.schema.clone(), volatility, suspect, plain, reads }),
+                None => {
+                    let schema = row.schema.clone();
+                    all.push(Function { schema, volatility, suspect, plain, reads, asks });
+                }
             }
         }
         for (name, volatility) in overrides.names() {
@@ -64,7 +74,8 @@ impl Catalog {
             if all.iter().all(|function| !schema.is_empty() && &*function.schema != schema) {
                 let declared = declared_reads(overrides, schema, name, volatility);
                 let (plain, reads) = (declared.is_some(), declared.unwrap_or_default());
-                all.push(Function { schema: schema.into(), volatility, suspect: false, plain, reads });
+                let asks = AsksWho::User;
+                all.push(Function { schema: schema.into(), volatility, suspect: false, plain, reads, asks });
             }
         }
     }
@@ -99,6 +110,7 @@ impl Catalog {
             let own = if row.volatile { Volatility::Volatile } else { Volatility::Immutable };
             let function =
                 FunctionName { schema: Some(row.function_schema.clone()), name: row.function.clone() };
+            self.odd_equality |= &*row.name == "=" && row.plain_operands;
             if !self.overloads(&function).all(|function| function.plain) {
                 self.busy_operators.insert(row.name.clone());
             }
@@ -114,10 +126,9 @@ impl Catalog {
         for row in &rows.policies {
             policies.entry((&row.schema, &row.relation)).or_default().push(&row.expression);
         }
-        let families = Families::new(rows);
+        let (families, columns) = (Families::new(rows), Columns::new(rows));
         let mut definitions = Vec::new();
         for row in &rows.relations {
-            let mut obstacle = obstacle_of(row);
             let texts: Vec<String> = match row.kind {
                 'v' if !row.builtin => vec![row.definition.to_string()],
                 _ if row.row_security => policies
@@ -128,23 +139,24 @@ impl Catalog {
                     .collect(),
                 _ => Vec::new(),
             };
-            if obstacle.is_none() && !texts.is_empty() {
-                obstacle = Some(Obstacle::Unread(shown(row)));
-                let statements = texts.iter().map(|text| parsed(text)).collect();
-                let relation = Relation { schema: Some(row.schema.clone()), name: row.name.clone() };
-                let writable = row.kind == 'v' && !row.busy && !row.ruled;
-                let view = row.kind == 'v';
-                definitions.push(Definition { relation, statements, view, writable, followed: false });
+            let mut known = known(row, &families, &columns);
+            if !texts.is_empty() {
+                let own_reads = std::mem::replace(&mut known.reads, Touched::Unknown);
+                // Until its definition has been followed, everything is to be feared.
+                (known.row_security, known.asks, known.plain) = (true, AsksWho::User, false);
+                if known.obstacle.is_none() {
+                    known.obstacle = Some(Obstacle::Unread(shown(row)));
+                    definitions.push(Definition {
+                        relation: Relation { schema: Some(row.schema.clone()), name: row.name.clone() },
+                        statements: texts.iter().map(|text| parsed(text)).collect(),
+                        view: row.kind == 'v',
+                        writable: row.kind == 'v' && !row.busy && !row.ruled,
+                        own_reads,
+                        followed: false,
+                    });
+                }
             }
-            let (reads, writes) = families.touched(row);
-            self.relations.entry(row.name.clone()).or_default().push(Known {
-                schema: row.schema.clone(),
-                obstacle,
-                suspect: false,
-                reads,
-                writes,
-                triggers_suspect: false,
-            });
+            self.relations.entry(row.name.clone()).or_default().push(known);
         }
         definitions
     }
@@ -271,6 +283,28 @@ fn shown(row: &RelationRow) -> Box<str> {
     format!("{}.{}", row.schema, row.name).into()
 }
 
+/// What is known of a relation before its definition or its policies have been followed.
+fn known(row: &RelationRow, families: &Families<'_>, columns: &Columns<'_>) -> Known {
+    let (reads, writes) = families.touched(row);
+    Known {
+        schema: row.schema.clone(),
+        obstacle: obstacle_of(row),
+        suspect: false,
+        reads,
+        writes,
+        triggers_suspect: false,
+        slot: families.slot(row),
+        plain: matches!(row.kind, 'r' | 'p') && !row.builtin,
+        row_security: row.row_security,
+        asks: match row.kind {
+            'v' => AsksWho::User,
+            _ if row.row_security => AsksWho::Role,
+            _ => AsksWho::Nothing,
+        },
+        columns: columns.of(&row.schema, &row.name),
+    }
+}
+
 /// What stands in the way of reading a relation, whatever its definition says.
 fn obstacle_of(row: &RelationRow) -> Option<Obstacle> {
     match row.kind {
@@ -294,87 +328,4 @@ fn parsed(text: &str) -> Option<Statement> {
         return None;
     }
     analysis.facts.single().cloned()
-}
-
-/// A relation whose reading runs statements: a view, or a table with policies.
-struct Definition {
-    relation: Relation,
-    statements: Vec<Option<Statement>>,
-    view: bool,
-    /// Writes to it go to what it reads, by PostgreSQL's own rules.
-    writable: bool,
-    followed: bool,
-}
-
-struct Followed<'a> {
-    catalog: &'a mut Catalog,
-    definitions: Vec<Definition>,
-}
-
-impl Followed<'_> {
-    fn all(mut self) {
-        let mut by_name: HashMap<Box<str>, Vec<usize>> = HashMap::new();
-        for (at, definition) in self.definitions.iter().enumerate() {
-            by_name.entry(definition.relation.name.clone()).or_default().push(at);
-        }
-        for at in 0..self.definitions.len() {
-            self.follow(at, &by_name);
-        }
-    }
-
-    /// What a definition reads is followed before it. In a circle, the one that is met again counts as unread.
-    fn follow(&mut self, first: usize, by_name: &HashMap<Box<str>, Vec<usize>>) {
-        let mut stack = vec![(first, false)];
-        while let Some((at, ready)) = stack.pop() {
-            if ready {
-                self.settle(at);
-                continue;
-            }
-            if std::mem::replace(&mut self.definitions[at].followed, true) {
-                continue;
-            }
-            stack.push((at, true));
-            for statement in self.definitions[at].statements.iter().flatten() {
-                for read in &statement.reads {
-                    let next = by_name.get(&read.name).into_iter().flatten().copied();
-                    stack.extend(
-                        next.filter(|&next| !self.definitions[next].followed).map(|next| (next, false)),
-                    );
-                }
-            }
-        }
-    }
-
-    fn settle(&mut self, at: usize) {
-        let Definition { relation, statements, view, writable, .. } = &self.definitions[at];
-        let touched = match statements.as_slice() {
-            [Some(query)] if *view && self.catalog.is_plain(query) => {
-                let writes = if *writable { self.catalog.writes(&query.reads) } else { Touched::Unknown };
-                Some((self.catalog.reads(&query.reads), writes))
-            }
-            _ => None,
-        };
-        let mut obstacle = None;
-        let mut suspect = false;
-        for statement in statements {
-            let Some(statement) = statement else {
-                obstacle = Some(Obstacle::Unread(relation.to_string().into()));
-                suspect = true;
-                break;
-            };
-            suspect |= self.catalog.suspect(statement);
-            if let Some(found) = self.catalog.obstacles(statement).into_iter().next() {
-                obstacle = Some(Obstacle::Through(relation.to_string().into(), Box::new(found)));
-            }
-        }
-        let schema = relation.schema.as_deref().unwrap_or_default();
-        for known in self.catalog.relations.get_mut(&relation.name).into_iter().flatten() {
-            if &*known.schema == schema {
-                (known.obstacle, known.suspect) = (obstacle.clone(), suspect);
-                if let Some((reads, writes)) = &touched {
-                    (known.reads, known.writes) = (reads.clone(), writes.clone());
-                }
-            }
-        }
-    }
 }

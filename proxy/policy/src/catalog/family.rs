@@ -36,7 +36,12 @@ impl<'a> Families<'a> {
         self.roots.get(&key).copied().unwrap_or(key)
     }
 
-    /// What reading and writing a relation touches. A view is unknown until its definition has been followed.
+    /// The slot of a table's family.
+    pub(super) fn slot(&self, row: &'a RelationRow) -> Option<u16> {
+        matches!(row.kind, 'r' | 'p').then(|| slot_of(self.root((&row.schema, &row.name)).1))
+    }
+
+    /// What reading and writing a relation touches, beside what policies of row security read. A view is unknown until its definition has been followed.
     pub(super) fn touched(&self, row: &'a RelationRow) -> (Touched, Touched) {
         if row.kind == 'v' {
             return (Touched::Unknown, Touched::Unknown);
@@ -55,7 +60,7 @@ fn writes_run_code(row: &RelationRow) -> bool {
 }
 
 fn reads_run_code(row: &RelationRow) -> bool {
-    row.ruled || row.row_security || !matches!(row.kind, 'r' | 'p' | 'm')
+    row.ruled || !matches!(row.kind, 'r' | 'p' | 'm')
 }
 
 /// The first relative, in order, of each relation that has one.
@@ -138,6 +143,15 @@ const BUILTIN_TYPES: &[&str] = &[
     "xml",
 ];
 
+impl super::Known {
+    /// Whether nothing differs from which it follows what reads and writes touch, and who sees what.
+    fn touches_like(&self, other: &Self) -> bool {
+        (&self.reads, &self.writes, self.slot, &self.columns)
+            == (&other.reads, &other.writes, other.slot, &other.columns)
+            && (self.plain, self.row_security, self.asks) == (other.plain, other.row_security, other.asks)
+    }
+}
+
 impl Catalog {
     /// Whether nothing that the statement calls, beyond the relations it names, can read or write a relation.
     pub(crate) fn is_plain(&self, statement: &Statement) -> bool {
@@ -191,15 +205,15 @@ impl Catalog {
 
     /// Keeps the number of `before`'s families if they are the same: writes noted under them still count.
     pub fn follow(&mut self, before: &Self) {
-        let same = self.relations.len() == before.relations.len()
+        let same = self.odd_equality == before.odd_equality
+            && self.relations.len() == before.relations.len()
             && self.relations.iter().all(|(name, all)| {
                 before.relations.get(name).is_some_and(|others| {
                     all.len() == others.len()
                         && all.iter().all(|known| {
-                            others.iter().any(|other| {
-                                (&known.schema, &known.reads, &known.writes)
-                                    == (&other.schema, &other.reads, &other.writes)
-                            })
+                            others
+                                .iter()
+                                .any(|other| known.schema == other.schema && known.touches_like(other))
                         })
                 })
             });
@@ -208,7 +222,8 @@ impl Catalog {
         }
     }
 
-    /// Another number means that relations may be in other families, or that their writes run other code.
+    /// Another number means that relations may be in other families, that their writes run other code, that tables have
+    /// other columns, or that what they show depends on somebody else.
     #[must_use]
     pub fn families(&self) -> u64 {
         self.families

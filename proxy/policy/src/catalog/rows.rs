@@ -20,6 +20,10 @@ pub struct Rows {
     pub triggers: Vec<TriggerRow>,
     /// Answers to `FAMILIES`.
     pub families: Vec<FamilyRow>,
+    /// Answers to `COLUMNS`.
+    pub columns: Vec<ColumnRow>,
+    /// Answers to `ROLE_SETTINGS`.
+    pub role_settings: Vec<RoleSettingsRow>,
 }
 
 /// One overload of a function.
@@ -89,6 +93,8 @@ pub struct OperatorRow {
     pub function: Box<str>,
     /// Whether the function is volatile.
     pub volatile: bool,
+    /// Whether both operands are of PostgreSQL's own types.
+    pub plain_operands: bool,
 }
 
 /// One function or check that values of a type, or casts to it, run.
@@ -132,6 +138,32 @@ pub struct FamilyRow {
     pub parent: Box<str>,
 }
 
+/// A column of a user's table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnRow {
+    /// The table's schema.
+    pub schema: Box<str>,
+    /// The table.
+    pub relation: Box<str>,
+    /// `attname`.
+    pub name: Box<str>,
+    /// `atttypid`; zero if its values cannot tell rows apart.
+    pub type_oid: u32,
+    /// `attnum`: columns of one table in this order are all that it has.
+    pub place: u16,
+}
+
+/// The settings that a role's sessions begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleSettingsRow {
+    /// `rolname`.
+    pub role: Box<str>,
+    /// Whether they are for this database only.
+    pub of_database: bool,
+    /// `setconfig`.
+    pub settings: Box<str>,
+}
+
 /// A row that does not have the columns that were asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an answer to {question:?} has an unexpected column {column}")]
@@ -165,6 +197,10 @@ impl Columns<'_> {
             Some(Some("f")) => Ok(false),
             _ => Err(self.wrong(column)),
         }
+    }
+
+    fn number<T: std::str::FromStr>(&self, column: usize) -> Result<T, RowError> {
+        self.text(column)?.parse().map_err(|_| self.wrong(column))
     }
 
     fn letter(&self, column: usize) -> Result<char, RowError> {
@@ -220,6 +256,7 @@ impl Rows {
                 function_schema: row.text(1)?,
                 function: row.text(2)?,
                 volatile: row.flag(3)?,
+                plain_operands: row.flag(4)?,
             }),
             Question::Types => self.types.push(TypeRow {
                 schema: row.text(0)?,
@@ -239,6 +276,18 @@ impl Rows {
                 relation: row.text(1)?,
                 parent_schema: row.text(2)?,
                 parent: row.text(3)?,
+            }),
+            Question::Columns => self.columns.push(ColumnRow {
+                schema: row.text(0)?,
+                relation: row.text(1)?,
+                name: row.text(2)?,
+                type_oid: row.number(3)?,
+                place: row.number(4)?,
+            }),
+            Question::RoleSettings => self.role_settings.push(RoleSettingsRow {
+                role: row.text(0)?,
+                of_database: row.flag(1)?,
+                settings: row.text(2)?,
             }),
         }
         Ok(())

@@ -108,6 +108,7 @@ pub(crate) fn rows() -> Rows {
         function_schema: "public".into(),
         function: "log_visit".into(),
         volatile: true,
+        plain_operands: false,
     }];
     let types = vec![TypeRow {
         schema: "public".into(),
@@ -116,7 +117,7 @@ pub(crate) fn rows() -> Rows {
         function: String::new().into(),
         expression: "random() > 0.5".into(),
     }];
-    Rows { functions, relations, policies, operators, types, triggers, families: Vec::new() }
+    Rows { functions, relations, policies, operators, types, triggers, ..Rows::default() }
 }
 
 fn catalog() -> Catalog {

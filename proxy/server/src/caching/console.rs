@@ -90,7 +90,7 @@ fn marks(database: &Database, what: &Invalidation) -> Option<Tags> {
     match what {
         Invalidation::All => marks.add_everything(),
         Invalidation::Table(name) => {
-            let slot = database.catalog().table_slot(name)?;
+            let slot = database.catalog().table_slot(&tags::relation_named(name))?;
             marks.writes(tags::relation(database.space(), slot));
         }
         Invalidation::Tag(name) => {

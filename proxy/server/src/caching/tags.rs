@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use pointsman_cache::{KeyText, KeyType, RelationTags, Tag, Tags};
 use pointsman_policy::caching::{Change, Dependence, Pinned};
 use pointsman_policy::catalog::Catalog;
-use pointsman_sql::{KeyValue, Literal, LiteralKind, ValueRef, literal_value};
+use pointsman_sql::{KeyValue, Literal, LiteralKind, Relation, ValueRef, literal_value};
 use pointsman_wire::frontend::BindParameters;
 
 /// The values of one execution: the literals of its text, and what was bound to its parameters.
@@ -32,7 +32,16 @@ impl<'a> Values<'a> {
             }
             ValueRef::Param(number) => {
                 let (bytes, format, oid) = self.parameter(number)?;
-                if format == 0 { self.text_form(bytes, kind) } else { kind.of_binary(oid, bytes) }
+                // Of another type than the column, equal values may be written otherwise.
+                let same = match oid {
+                    0 => mentions(self.sql, number) == 1,
+                    oid => KeyType::of_oid(oid) == Some(kind),
+                };
+                match format {
+                    _ if !same => None,
+                    0 => self.text_form(bytes, kind),
+                    _ => kind.of_binary(oid, bytes),
+                }
             }
             ValueRef::Null | ValueRef::Default | ValueRef::Other => None,
         }
@@ -128,6 +137,15 @@ impl<'a> Values<'a> {
     }
 }
 
+/// How often a text mentions a parameter, at the most: one whose type is left open, and that stands nowhere else, has that of
+/// the column that it is compared with.
+fn mentions(sql: &[u8], number: u32) -> usize {
+    let name = format!("${number}");
+    let name = name.as_bytes();
+    let whole = |at: &usize| !sql.get(at + name.len()).is_some_and(u8::is_ascii_digit);
+    memchr::memmem::find_iter(sql, name).filter(whole).count()
+}
+
 /// The elements of an array in binary, one dimension, none of them null.
 /// <https://github.com/postgres/postgres/blob/master/src/backend/utils/adt/arrayfuncs.c> `array_send`
 fn binary_elements(bytes: &[u8], mut each: impl FnMut(u32, &[u8]) -> bool) -> Option<()> {
@@ -198,10 +216,18 @@ pub fn named(name: &[u8], catalog: &Catalog, space: &[u8], tags: &mut Tags, vouc
     }
 }
 
+/// The relation that `name` or `schema.name` means.
+pub fn relation_named(name: &str) -> Relation {
+    match name.rsplit_once('.') {
+        Some((schema, name)) => Relation { schema: Some(schema.into()), name: name.into() },
+        None => Relation { schema: None, name: name.into() },
+    }
+}
+
 fn rows_named<'a>(name: &'a [u8], catalog: &Catalog) -> Option<(u16, &'a str, KeyText)> {
     let at = name.iter().position(|byte| *byte == b'=')?;
     let (table, column) = std::str::from_utf8(&name[..at]).ok()?.rsplit_once('.')?;
-    let slot = catalog.table_slot(table)?;
+    let slot = catalog.table_slot(&relation_named(table))?;
     let key = catalog.key_columns(slot).iter().find(|key| &*key.name == column)?;
     Some((slot, column, KeyType::of_oid(key.type_oid)?.of_text(&name[at + 1..])?))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use pointsman_cache::stats::Bypass;
-use pointsman_policy::caching::{Dependence, Reads, Writes, reads, writes};
+use pointsman_policy::caching::{AsksWho, Dependence, Reads, Writes, identity_sensitive, reads, writes};
 use pointsman_policy::catalog::Catalog;
 use pointsman_policy::{Access, Class, Footprint, PolicySet, Reason, Scope};
 use pointsman_sql::{Facts, NotReadOnly};
@@ -19,6 +19,10 @@ pub struct Plans {
     pub reads: Result<Box<[Dependence]>, Bypass>,
     /// What it changes.
     pub writes: Writes,
+    /// Whether the result may depend on who asks.
+    asks: AsksWho,
+    /// Whether row security decides what is seen.
+    row_security: bool,
 }
 
 impl Plans {
@@ -31,8 +35,15 @@ impl Plans {
     ///
     /// # Errors
     /// Why not.
-    pub fn may_be_shared(&self, _scope: Scope) -> Result<(), Bypass> {
-        self.reads.as_ref().map(drop).map_err(|why| *why)
+    pub fn may_be_shared(&self, scope: Scope) -> Result<(), Bypass> {
+        self.reads.as_ref().map_err(|why| *why)?;
+        match (self.asks, scope) {
+            (AsksWho::User, Scope::Role | Scope::Shared) | (AsksWho::Role, Scope::Shared) => {
+                Err(Bypass::AsksWho)
+            }
+            _ if self.row_security && scope == Scope::Shared => Err(Bypass::RowSecurity),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -59,10 +70,17 @@ impl PlansMemo {
             version: set.version(),
             reads: dependences(facts, class, footprint, catalog, columns),
             writes: writes(facts, catalog, footprint, columns),
+            asks: identity_sensitive(facts, catalog),
+            row_security: reads_secured(facts, catalog),
         });
         self.0.store(Some(Arc::clone(&plans)));
         plans
     }
+}
+
+fn reads_secured(facts: &Facts, catalog: &Catalog) -> bool {
+    let mut reads = facts.statements.iter().flat_map(|statement| &statement.reads);
+    reads.any(|relation| catalog.row_security(relation))
 }
 
 fn dependences(

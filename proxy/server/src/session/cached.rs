@@ -346,9 +346,13 @@ impl Session {
             role: &role,
         };
         let plain = settings.without_identity();
+        // What the role began its session with on the server, no client has set.
+        let catalog = self.shared.account.database.catalog();
+        let begun = catalog.role_settings(&self.shared.account.user).as_bytes();
         let pairs: Vec<(&[u8], Vec<u8>)> =
             plain.iter().map(|(name, value)| (name.as_bytes(), written(value))).collect();
-        Context::new(place, scope, pairs.iter().map(|(name, value)| (*name, &value[..])))
+        let begun = std::iter::once((&b""[..], begun));
+        Context::new(place, scope, begun.chain(pairs.iter().map(|(name, value)| (*name, &value[..]))))
     }
 
     fn write_part(&self, part: KeyPart, key: &mut KeyBuilder<'_>) {

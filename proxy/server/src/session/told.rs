@@ -80,7 +80,7 @@ impl Session {
 
     fn dependence_told(&self, facts: &Facts, dependence: &Dependence) -> String {
         let catalog = self.shared.account.database.catalog();
-        let named = |relation: &&Relation| catalog.table_slot(&relation.to_string()) == Some(dependence.slot);
+        let named = |relation: &&Relation| catalog.table_slot(relation) == Some(dependence.slot);
         let reads = || facts.statements.iter().flat_map(|statement| &statement.reads);
         let name =
             reads().find(named).map_or_else(|| format!("family {}", dependence.slot), Relation::to_string);
