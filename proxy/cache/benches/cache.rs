@@ -131,7 +131,7 @@ fn hits(c: &mut Criterion) {
 }
 
 fn keys(c: &mut Criterion) {
-    let place = Place { cluster: "main", database: "app", user: "ann", role: "ann" };
+    let place = Place { cluster: b"main", database: b"app", user: b"ann", role: b"ann" };
     let settings: [(&[u8], &[u8]); 3] =
         [(b"client_encoding", b"UTF8"), (b"search_path", b"public"), (b"timezone", b"UTC")];
     let context = Context::new(place, Scope::Role, settings);
