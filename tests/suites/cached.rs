@@ -345,3 +345,86 @@ async fn one_asks_for_all() {
     let counted = proxy.metric("pointsman_cache_reads_total", &["outcome=\"followed\""]).await;
     assert!(counted >= 15.0, "{counted} followed");
 }
+
+/// A rule's own tags: the feed of an agent depends on its friends' posts alone, whose list is read when it is filled.
+#[tokio::test]
+async fn a_feed_depends_on_its_friends() {
+    let stage = logical().await;
+    let (posts, friends) = (agents(stage, "posts").await, unique("friends"));
+    stage
+        .primary
+        .sql(&format!(
+            "CREATE TABLE {friends} (agent_id int, friend_id int, PRIMARY KEY (agent_id, friend_id));
+             ALTER TABLE {friends} REPLICA IDENTITY FULL;
+             INSERT INTO {friends} VALUES (1, 2), (1, 3), (4, 5);
+             GRANT ALL ON {friends} TO PUBLIC"
+        ))
+        .await;
+    let spec = format!(
+        "  rules:\n    - name: feed\n      match: {{reads: {{all: [{posts}, {friends}]}}}}\n      cache:\n        ttl: 60s\n        \
+         invalidate_by: [agent_id]\n        tags: ['{friends}.agent_id={{agent_id}}', 'feed:{{agent_id}}']\n        \
+         tags_from: SELECT '{posts}.agent_id=' || friend_id FROM {friends} WHERE agent_id = {{agent_id}}\n"
+    );
+    let proxy = caching(stage, &spec, "").await;
+    let (mut wire, mut writer) = (proxy.wire().await, proxy.wire().await);
+    let feed = |agent: u32| {
+        format!(
+            "SELECT count(*) FROM {friends} f JOIN {posts} p ON p.agent_id = f.friend_id WHERE f.agent_id = {agent}"
+        )
+    };
+    let (first, other) = (feed(1), feed(4));
+    warm(&proxy, &mut wire, &first).await;
+    warm(&proxy, &mut wire, &other).await;
+    assert_eq!(wire.value(&first).await, "20");
+    // A friend's post drops it, a stranger's does not; by either protocol.
+    writer.run(&format!("INSERT INTO {posts} (id, agent_id, said) VALUES (500, 3, 'new')")).await;
+    let before = hits(&proxy).await;
+    assert_eq!(wire.value(&other).await, "10");
+    assert_eq!(hits(&proxy).await, before + 1.0, "a stranger's post drops nothing");
+    assert_eq!(wire.value(&first).await, "21");
+    let bound = format!(
+        "SELECT count(*) FROM {friends} f JOIN {posts} p ON p.agent_id = f.friend_id WHERE f.agent_id = $1"
+    );
+    assert_eq!(wire.extended_value(&bound, &[Some("1")]).await, "21");
+    // A new friend changes whom it depends on.
+    writer.run(&format!("INSERT INTO {friends} (agent_id, friend_id) VALUES (1, 5)")).await;
+    assert_eq!(wire.value(&first).await, "31");
+    assert_eq!(wire.extended_value(&bound, &[Some("1")]).await, "31");
+    writer.run(&format!("INSERT INTO {posts} (id, agent_id, said) VALUES (501, 5, 'new')")).await;
+    assert_eq!(wire.value(&first).await, "32");
+    assert_eq!(wire.value(&other).await, "11");
+    assert_eq!(wire.extended_value(&bound, &[Some("1")]).await, "32");
+    // A name of the rule's own is dropped by request.
+    warm(&proxy, &mut wire, &first).await;
+    let console = proxy.console().await;
+    let gone = || async { proxy.metric("pointsman_cache_reads_total", &["\"invalidated\""]).await };
+    for command in ["INVALIDATE TAG 'feed:1'", "INVALIDATE ALL", &format!("INVALIDATE TABLE {posts}")] {
+        console.simple_query(command).await.expect("it is done");
+        let before = gone().await + proxy.metric("pointsman_cache_reads_total", &["\"absent\""]).await;
+        wire.run(&first).await;
+        let after = gone().await + proxy.metric("pointsman_cache_reads_total", &["\"absent\""]).await;
+        assert_eq!(after, before + 1.0, "{command}");
+        warm(&proxy, &mut wire, &first).await;
+    }
+    let error = console.simple_query("INVALIDATE TABLE nobody").await.expect_err("no such table");
+    assert_eq!(error.code().map(|code| code.code()), Some("42P01"));
+    // It is said, too.
+    let told = wire.query(&format!("EXPLAIN ROUTE {first}")).await;
+    let told: Vec<String> = told
+        .iter()
+        .filter(|f| f.tag == b'D')
+        .map(|f| f.values().into_iter().flatten().collect::<Vec<_>>().join(" "))
+        .collect();
+    for wanted in ["cached by p/feed", "cache hit", "depends on tag feed:", "cache tags k:"] {
+        assert!(told.iter().any(|line| line.contains(wanted)), "{wanted}: {told:#?}");
+    }
+    let rules = crate::common::show(&console, "SHOW CACHE RULES").await;
+    assert_eq!(rules[0]["rule"], "feed");
+    assert!(rules[0]["hits"].parse::<u64>().expect("a number") > 0);
+    let cache = crate::common::show(&console, "SHOW CACHE").await;
+    assert!(
+        cache
+            .iter()
+            .any(|row| row["database"] == "app" && row["hears"] == "stream" && row["state"] == "open")
+    );
+}

@@ -269,6 +269,7 @@ impl Listener<'_> {
         }
         if !self.marks.is_empty() {
             self.to.ledger.change(Commit { end: Lsn(end), xid: self.xid }, &self.marks);
+            self.to.cluster.hear(end);
             self.to.database.watched.count_commit();
         }
         if self.defines {

@@ -174,9 +174,9 @@ pub fn relation(space: &[u8], slot: u16) -> RelationTags {
     RelationTags::new(space, b"", &slot.to_be_bytes())
 }
 
-/// Adds what a result depends on; families in `vouched` are named otherwise.
-pub fn read(dependences: &[Dependence], vouched: &[u16], values: &Values<'_>, space: &[u8], tags: &mut Tags) {
-    for dependence in dependences.iter().filter(|dependence| !vouched.contains(&dependence.slot)) {
+/// Adds what a result depends on.
+pub fn read(dependences: &[Dependence], values: &Values<'_>, space: &[u8], tags: &mut Tags) {
+    for dependence in dependences {
         let relation = relation(space, dependence.slot);
         let pinned = dependence.pinned.as_ref().is_some_and(|pinned| {
             values.each(pinned, |value| tags.reads_key(relation, pinned.column.name.as_bytes(), value))

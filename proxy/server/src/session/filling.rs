@@ -7,12 +7,20 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use pointsman_cache::ledger::{Fill, Lsn, Refusal, Source};
 use pointsman_cache::stats::NotStored;
-use pointsman_cache::{About, Entry, Key, Leader, Lifetime, Millis, Parts, Tags};
+use pointsman_cache::{About, Entry, Key, Leader, Lifetime, Millis, Parts, TAGS_MAX, Tags};
+use pointsman_policy::catalog::Catalog;
+use pointsman_wire::backend::DataRow;
 use pointsman_wire::frame::Header;
+use pointsman_wire::owed::{Ask, Deal};
 
-use super::Session;
 use super::cached::Terms;
+use super::notes::Note;
+use super::{Session, message};
+use crate::caching::tags;
 use crate::upstream::config::Role;
+
+/// Tags that a query may name for one result.
+const NAMED_MAX: usize = TAGS_MAX - 32;
 
 /// A fill that this session leads.
 #[derive(Debug)]
@@ -20,7 +28,8 @@ pub(super) struct Filling {
     leader: Leader,
     terms: Box<Terms>,
     key: Box<[u8]>,
-    tags: Tags,
+    /// What it depends on.
+    on: DependsOn,
     /// The most that may be kept, in bytes.
     bytes_max: usize,
     /// Since when the ledger knows of it, and when its query was sent.
@@ -30,6 +39,43 @@ pub(super) struct Filling {
     rows: BytesMut,
     /// What the message under way belongs to.
     into: Into,
+}
+
+/// What a result depends on.
+#[derive(Debug, Default)]
+pub(super) struct DependsOn {
+    /// What is known of it before it is fetched.
+    pub tags: Tags,
+    /// What it has by its text alone where nothing else names the same relation: by the relation's family.
+    pub by_family: Vec<(u16, Tags)>,
+    /// Families that are named otherwise.
+    pub vouched: Vec<u16>,
+    /// The query that names further tags.
+    pub tags_sql: Option<String>,
+    /// What it named.
+    named: Tags,
+    named_families: Vec<u16>,
+}
+
+impl DependsOn {
+    /// Adds a tag that the query named.
+    fn add_named(&mut self, name: &[u8], catalog: &Catalog, space: &[u8]) {
+        tags::named(name, catalog, space, &mut self.named, &mut self.named_families);
+    }
+
+    /// All of it.
+    fn all(&mut self) -> Tags {
+        let mut all = std::mem::take(&mut self.tags);
+        // More names than can be kept say nothing: then the text does.
+        if self.named.as_slice().len() <= NAMED_MAX {
+            all.add_all(&self.named);
+            self.vouched.append(&mut self.named_families);
+        }
+        for (_, tags) in self.by_family.iter().filter(|(family, _)| !self.vouched.contains(family)) {
+            all.add_all(tags);
+        }
+        all
+    }
 }
 
 /// What a message is part of.
@@ -43,12 +89,12 @@ enum Into {
 
 impl Filling {
     /// A fill that nothing was sent for yet.
-    pub fn new(leader: Leader, terms: Box<Terms>, key: &[u8], tags: Tags, bytes_max: usize) -> Self {
+    pub fn new(leader: Leader, terms: Box<Terms>, key: &[u8], on: DependsOn, bytes_max: usize) -> Self {
         Self {
             leader,
             terms,
             key: key.into(),
-            tags,
+            on,
             bytes_max,
             begun: None,
             parameters: BytesMut::new(),
@@ -99,6 +145,29 @@ impl Session {
         let fill = filling.terms.ledger.begin_fill(era, source);
         let now = self.shared.cache.as_ref().map(|cache| cache.at(Instant::now())).unwrap_or_default();
         filling.begun = Some((fill, now));
+        let Some(sql) = filling.on.tags_sql.take() else { return };
+        // In front of the client's own: whatever changes between the two is marked since the fill began.
+        message::query(&mut self.io.to_server, sql.as_bytes());
+        self.owed.push(Ask::Query, Deal::Swallow, Some(Note::TagsFrom));
+        self.forget_server_unnamed();
+    }
+
+    /// Whether what is answered next is a query of ours for tags.
+    pub(super) fn asks_for_tags(&self) -> bool {
+        matches!(self.owed.head().and_then(|head| head.effect.as_ref()), Some(Note::TagsFrom))
+    }
+
+    /// A row of it.
+    pub(super) fn take_tag(&mut self, header: Header) {
+        let Some(filling) = &mut self.flow.filling else { return };
+        let row = self.io.unscanned().get(5..header.frame_len()).map(DataRow::decode);
+        let Some(Some(Ok(name))) =
+            row.map(|row| row.ok().map(|row| row.values.into_iter().next().flatten().ok_or(())))
+        else {
+            return;
+        };
+        let database = &self.shared.account.database;
+        filling.on.add_named(name, &database.catalog(), database.space());
     }
 
     /// A message of the result begins.
@@ -145,7 +214,8 @@ impl Session {
         let (Some((begun, created)), Some(cache)) = (filling.begun, &self.shared.cache) else { return };
         let families = self.shared.account.database.catalog().families();
         let policies = self.shared.policies.load();
-        let checked = begun.and_then(|fill| filling.terms.ledger.end_fill(&fill, &filling.tags));
+        let tags = filling.on.all();
+        let checked = begun.and_then(|fill| filling.terms.ledger.end_fill(&fill, &tags));
         let checked = checked.and_then(|stamp| {
             // Relations are known by other numbers now, or told apart by other columns: the tags would mean others.
             let same = families == filling.terms.families && filling.terms.plans.is_of(&policies.set);
@@ -161,7 +231,7 @@ impl Session {
         let caching = &filling.terms.caching;
         let about = About {
             stamp,
-            tags: &filling.tags.as_slice().to_vec(),
+            tags: tags.as_slice(),
             created,
             lifetime: Lifetime {
                 ttl: millis(caching.ttl),
