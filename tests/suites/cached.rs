@@ -4,7 +4,7 @@ use std::time::Duration;
 use pointsman_tests::{Frame, Proxy, Stage, Wire, eventually, msg};
 use tokio::sync::OnceCell;
 
-use crate::common::{SOON, policy, reads_reach_replica, unique};
+use crate::common::{ADMIN, SOON, policy, reads_reach_replica, unique};
 
 /// A primary whose changes can be heard of, and a replica.
 async fn logical() -> &'static Stage {
@@ -335,9 +335,13 @@ async fn one_asks_for_all() {
     let sql = format!(
         "SELECT count(*) /* {marker} */ FROM {table} a, {table} b, {table} c WHERE c.id < 20 AND a.said <> b.said || c.said"
     );
-    let mut asked = tokio::task::JoinSet::new();
+    let mut wires = Vec::new();
     for _ in 0..20 {
-        let (mut wire, sql) = (proxy.wire().await, sql.clone());
+        wires.push(proxy.wire().await);
+    }
+    let mut asked = tokio::task::JoinSet::new();
+    for mut wire in wires {
+        let sql = sql.clone();
         asked.spawn(async move { wire.value(&sql).await });
     }
     let answers = asked.join_all().await;
@@ -365,7 +369,7 @@ async fn a_feed_depends_on_its_friends() {
          invalidate_by: [agent_id]\n        tags: ['{friends}.agent_id={{agent_id}}', 'feed:{{agent_id}}']\n        \
          tags_from: SELECT '{posts}.agent_id=' || friend_id FROM {friends} WHERE agent_id = {{agent_id}}\n"
     );
-    let proxy = caching(stage, &spec, "").await;
+    let proxy = caching(stage, &spec, ADMIN).await;
     let (mut wire, mut writer) = (proxy.wire().await, proxy.wire().await);
     let feed = |agent: u32| {
         format!(

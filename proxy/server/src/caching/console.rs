@@ -95,7 +95,8 @@ fn marks(database: &Database, what: &Invalidation) -> Option<Tags> {
         }
         Invalidation::Tag(name) => {
             let (catalog, mut named) = (database.catalog(), Tags::new());
-            tags::named(name.as_bytes(), &catalog, database.space(), &mut named, &mut Vec::new());
+            let by = tags::Naming { catalog: &catalog, space: database.space() };
+            tags::named(name.as_bytes(), true, by, &mut named, &mut Vec::new());
             // The tag of the whole table that stands beside a key's is not meant.
             let meant = named.as_slice().iter().filter(|tag| tag.kind() != pointsman_cache::TagKind::Whole);
             meant.for_each(|tag| marks.add(*tag));

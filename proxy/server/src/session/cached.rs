@@ -10,8 +10,8 @@ use pointsman_cache::{
     Age, Context, Entry, Follower, Join, Key, KeyBuilder, KeyScratch, Ledger, Look, Millis, Place, Protocol,
     Tags,
 };
-use pointsman_policy::caching::{Caching, KeyPart, Scope, TagTemplate};
-use pointsman_sql::{ClientEncoding, Facts, KeyValue, ValueRef};
+use pointsman_policy::caching::{Caching, KeyPart, Scope, TagTemplate, value_of};
+use pointsman_sql::{ClientEncoding, Facts};
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::frontend::BindParameters;
 
@@ -20,7 +20,7 @@ use super::filling::{DependsOn, Filling};
 use super::judge::{judge, with_text};
 use super::pins::Pins;
 use super::request::Request;
-use crate::caching::tags::{self, Values};
+use crate::caching::tags::{self, Naming, Values};
 use crate::caching::verdict::Plans;
 use crate::fault::Fault;
 use crate::policies::RuleCounts;
@@ -269,7 +269,9 @@ impl Session {
             let mut name = Vec::new();
             for template in &terms.caching.tags {
                 resolve(template, &terms.facts, &values, &mut name, |value| value)?;
-                tags::named(&name, &catalog, space, &mut on.tags, &mut on.vouched);
+                let rows = template.rows().is_some();
+                let by = Naming { catalog: &catalog, space };
+                tags::named(&name, rows, by, &mut on.tags, &mut on.vouched);
             }
             if let Some(template) = &terms.caching.tags_from {
                 resolve(template, &terms.facts, &values, &mut name, |value| quoted(&value))?;
@@ -398,7 +400,11 @@ fn resolve(
     name: &mut Vec<u8>,
     write: impl Fn(Vec<u8>) -> Vec<u8>,
 ) -> Result<(), Bypass> {
-    let found = template.names().map(|column| named_value(facts, column, values).map(&write));
+    let statement = facts.single().ok_or(Bypass::Several)?;
+    let found = template.names().map(|column| {
+        let value = values.shown(value_of(statement, column)?)?;
+        Some(write(value.into_owned()))
+    });
     let found: Vec<Vec<u8>> = found.collect::<Option<_>>().ok_or(Bypass::NoKeyValue)?;
     let mut next = found.iter();
     if template.resolve(name, |_| next.next().map(Vec::as_slice)) { Ok(()) } else { Err(Bypass::NoKeyValue) }
@@ -410,22 +416,6 @@ fn quoted(value: &[u8]) -> Vec<u8> {
         Ok(text) => quote_text(text).into_bytes(),
         Err(_) => value.to_vec(),
     }
-}
-
-/// The value that a name in a tag's braces stands for: of `$n`, the parameter's; else of the column that the statement
-/// pins by `=`.
-pub(super) fn named_value(facts: &Facts, name: &str, values: &Values<'_>) -> Option<Vec<u8>> {
-    let value = match name.strip_prefix('$') {
-        Some(number) => ValueRef::Param(number.parse().ok()?),
-        None => {
-            let predicates = &facts.single()?.keys.predicates;
-            predicates.iter().find_map(|predicate| match predicate.value {
-                KeyValue::Eq(value) if &*predicate.column == name => Some(value),
-                _ => None,
-            })?
-        }
-    };
-    values.shown(value).map(std::borrow::Cow::into_owned)
 }
 
 fn text_of(value: &Value) -> &[u8] {

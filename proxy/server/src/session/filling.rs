@@ -8,7 +8,6 @@ use bytes::{Bytes, BytesMut};
 use pointsman_cache::ledger::{Fill, Lsn, Refusal, Source};
 use pointsman_cache::stats::NotStored;
 use pointsman_cache::{About, Entry, Key, Leader, Lifetime, Millis, Parts, TAGS_MAX, Tags};
-use pointsman_policy::catalog::Catalog;
 use pointsman_wire::backend::DataRow;
 use pointsman_wire::frame::Header;
 use pointsman_wire::owed::{Ask, Deal};
@@ -16,7 +15,7 @@ use pointsman_wire::owed::{Ask, Deal};
 use super::cached::Terms;
 use super::notes::Note;
 use super::{Session, message};
-use crate::caching::tags;
+use crate::caching::tags::{self, Naming};
 use crate::upstream::config::Role;
 
 /// Tags that a query may name for one result.
@@ -59,8 +58,8 @@ pub(super) struct DependsOn {
 
 impl DependsOn {
     /// Adds a tag that the query named.
-    fn add_named(&mut self, name: &[u8], catalog: &Catalog, space: &[u8]) {
-        tags::named(name, catalog, space, &mut self.named, &mut self.named_families);
+    fn add_named(&mut self, name: &[u8], by: Naming<'_>) {
+        tags::named(name, true, by, &mut self.named, &mut self.named_families);
     }
 
     /// All of it.
@@ -167,7 +166,8 @@ impl Session {
             return;
         };
         let database = &self.shared.account.database;
-        filling.on.add_named(name, &database.catalog(), database.space());
+        let catalog = database.catalog();
+        filling.on.add_named(name, Naming { catalog: &catalog, space: database.space() });
     }
 
     /// A message of the result begins.
