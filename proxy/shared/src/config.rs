@@ -166,3 +166,54 @@ impl SharedConfig {
         Ok(info.set_redis_settings(settings).set_tcp_settings(tcp))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> SharedConfig {
+        SharedConfig::new(vec!["redis://127.0.0.1/".to_owned()])
+    }
+
+    #[test]
+    fn mistakes_are_told_apart() {
+        assert_eq!(config().check(), Ok(()));
+        type Spoil = fn(&mut SharedConfig);
+        let spoils: [(Spoil, fn(&ConfigError) -> bool); 8] = [
+            (|c| c.urls.clear(), |e| *e == ConfigError::NoUrl),
+            (|c| c.urls.push("http://x".to_owned()), |e| matches!(e, ConfigError::Url { at: 1, .. })),
+            (|c| c.prefix = "{all}:".to_owned(), |e| *e == ConfigError::Prefix),
+            (|c| c.prefix.clear(), |e| *e == ConfigError::Prefix),
+            (|c| c.deadline = Duration::ZERO, |e| *e == ConfigError::Zero("deadline")),
+            (|c| c.failures_max = 0, |e| *e == ConfigError::Zero("failures_max")),
+            (|c| c.silence = c.heartbeat, |e| *e == ConfigError::Silence),
+            (
+                |c| {
+                    c.cluster = true;
+                    c.urls = vec!["redis://127.0.0.1/3".to_owned()];
+                },
+                |e| *e == ConfigError::ClusterUrl { at: 0 },
+            ),
+        ];
+        for (place, (spoil, expected)) in spoils.into_iter().enumerate() {
+            let mut config = config();
+            spoil(&mut config);
+            let error = config.check().unwrap_err();
+            assert!(expected(&error), "{place}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_taken_from_where_it_is_given_and_never_shown() {
+        let mut config = config();
+        config.urls = vec!["redis://ann:old@127.0.0.1/".to_owned(), "redis://ann:old@x y/".to_owned()];
+        let error = config.targets().unwrap_err();
+        config.urls.pop();
+        config.password = Some("new".to_owned());
+        let targets = config.targets().unwrap();
+        assert_eq!(targets[0].redis_settings().username(), Some("ann"));
+        assert_eq!(targets[0].redis_settings().password(), Some("new"));
+        let shown = format!("{config:?} {error} {error:?}");
+        assert!(!shown.contains("old") && !shown.contains("new"), "{shown}");
+    }
+}

@@ -127,7 +127,8 @@ impl Keeper {
         if let Some(session) = self.inner.session.swap(None)
             && self.publisher.publish(&session).await.is_ok()
         {
-            drop(self.publisher.bye(&session).await);
+            // Not heard, it is taken for lost, which costs the others a flush.
+            let _ = self.publisher.bye(&session).await;
         }
     }
 }

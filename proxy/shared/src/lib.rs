@@ -11,8 +11,9 @@
 //! tags has the generation in the store that it had before its query was sent.
 //!
 //! **A fill** from a server: [`Database::generations`] of the tags *before* the query is sent; then the query; then
-//! `Ledger::end_fill`, and only if that permits it, [`Database::put`] with these generations as the entry's tags. Tags that are
-//! known only after the query cannot be shared. Tags that are invalidated in between, by whomever, make the entry invalid from the start.
+//! `Ledger::end_fill`, and only if that permits it, [`Database::put`] with these generations as the entry's tags. Tags
+//! that are invalidated in between, by whomever, make the entry invalid from the start. Not put are fills whose tags are
+//! known only after the query, and fills from a replica: it may lack what another proxy wrote and published already.
 //!
 //! **A write or a commit of the change stream**: [`Database::push`] of its tags, *then* their marks in the ledger.
 //! The publisher takes all that has gathered, deletes the tags' generations, and tells the bus. A client must not hear

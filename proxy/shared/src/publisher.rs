@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use redis::Pipeline;
+use redis::{Pipeline, Value};
 
 use crate::bus::{Message, Said};
 use crate::client::Session;
@@ -48,13 +48,17 @@ impl Publisher {
     /// Deletes something that is not there: only a server that takes writes does.
     pub(crate) async fn prove(&self, session: &Session) -> Result<(), Miss> {
         let name = format!("{}proof", self.inner.names.tags);
-        let probe =
-            async { Ok(session.command(session.node(name.as_bytes()), redis::cmd("DEL").arg(&name)).await?) };
-        session.within(self.inner.config.patience, probe).await.map(|_| ())
+        let delete = redis::cmd("DEL").arg(&name).clone();
+        let probe = async { numbers(&[session.command(session.node(name.as_bytes()), &delete).await?]) };
+        session.within(self.inner.config.patience, probe).await
     }
 
-    /// Says that this proxy is there.
+    /// Says that this proxy is there, and finds out whether every node is.
     pub(crate) async fn beat(&self, session: &Session) -> Result<(), Miss> {
+        if !session.is_single() {
+            let pinged = session.within(self.inner.config.patience, session.ping()).await;
+            self.judge(session, pinged)?;
+        }
         self.say(session, Said::Beat).await
     }
 
@@ -89,16 +93,13 @@ impl Publisher {
             for command in said.cmd_iter() {
                 all.add_command(command.clone());
             }
-            session.pipeline(0, &all).await?;
-            return Ok(());
+            return numbers(&session.pipeline(0, &all).await?);
         }
-        session
-            .scatter(&names, 1, |pipeline, name| {
-                pipeline.cmd("DEL").arg(name);
-            })
-            .await?;
-        session.pipeline(session.node(self.inner.names.bus.as_bytes()), &said).await?;
-        Ok(())
+        let deleted = session.scatter(&names, 1, |pipeline, name| {
+            pipeline.cmd("DEL").arg(name);
+        });
+        numbers(&deleted.await?)?;
+        numbers(&session.pipeline(session.node(self.inner.names.bus.as_bytes()), &said).await?)
     }
 
     fn names(&self, batch: &Batch) -> Vec<Vec<u8>> {
@@ -123,4 +124,9 @@ impl Publisher {
             }
         })
     }
+}
+
+/// How many keys were deleted and subscribers reached; what answers otherwise has done neither.
+fn numbers(replies: &[Value]) -> Result<(), Miss> {
+    if replies.iter().all(|reply| matches!(reply, Value::Int(_))) { Ok(()) } else { Err(Miss::Other) }
 }
