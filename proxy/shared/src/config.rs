@@ -179,7 +179,8 @@ mod tests {
     fn mistakes_are_told_apart() {
         assert_eq!(config().check(), Ok(()));
         type Spoil = fn(&mut SharedConfig);
-        let spoils: [(Spoil, fn(&ConfigError) -> bool); 8] = [
+        type Expected = fn(&ConfigError) -> bool;
+        let spoils: [(Spoil, Expected); 8] = [
             (|c| c.urls.clear(), |e| *e == ConfigError::NoUrl),
             (|c| c.urls.push("http://x".to_owned()), |e| matches!(e, ConfigError::Url { at: 1, .. })),
             (|c| c.prefix = "{all}:".to_owned(), |e| *e == ConfigError::Prefix),

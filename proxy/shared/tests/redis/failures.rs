@@ -175,3 +175,21 @@ async fn a_lost_connection_invalidates_all_that_was_before() {
     eventually("another session is open", || proxy.counts().sessions == 2 && proxy.database.is_open()).await;
     assert_eq!(proxy.rows(b"key").await, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_invalidations_is_given_up() {
+    let redis = Redis::start(&[]);
+    let proxy = Proxy::begin(config(vec![redis.url()]));
+    proxy.opens().await;
+    proxy.fill(b"key", &tags(["a"]), b"rows").await;
+    redis.refuse_writes();
+    assert!(proxy.rows(b"key").await.is_some());
+    let number = proxy.mark(&tags(["a"]));
+    proxy.closes().await;
+    eventually("it stays closed", || proxy.counts().background[Miss::Full.index()] > 1).await;
+    assert!(proxy.database.published() < number && !proxy.database.is_open());
+    redis.ask(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
+    proxy.opens().await;
+    assert!(proxy.database.published() >= number);
+    assert_eq!(proxy.rows(b"key").await, None);
+}

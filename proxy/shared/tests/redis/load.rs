@@ -43,7 +43,7 @@ impl Truth {
         let key = Key::new(key.as_bytes());
         let told = self.told[row].load(Ordering::SeqCst);
         if let Ok(Some(entry)) = self.timed(database.get(key, BODY_MAX)).await {
-            let version = u64::from_le_bytes((*entry.parts.rows).try_into().unwrap());
+            let version = u64::from_le_bytes((*entry.parts.rows).try_into().expect("8 bytes"));
             assert!(version >= told, "row {row}: version {version} is served, {told} was told of");
             self.hits.fetch_add(1, Ordering::Relaxed);
             return;

@@ -81,6 +81,14 @@ impl Redis {
         self.signal("-CONT");
     }
 
+    /// It can save no more, and so takes no writes, until told to take them all the same.
+    pub fn refuse_writes(&self) {
+        std::fs::remove_dir_all(&self.dir).expect("its directory");
+        self.ask(&["CONFIG", "SET", "save", "3600 1000000"]);
+        self.ask(&["BGSAVE"]);
+        self.wait("refusing writes", |redis| redis.try_ask(&["DEL", "nothing"]).is_err());
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
