@@ -52,6 +52,7 @@ impl Proxy {
             fills: cache.flights.len(),
             rules: rules.collect(),
             ledgers,
+            shared: cache.fleet.as_ref().and_then(|fleet| fleet.counts()),
         })
     }
 
@@ -65,11 +66,7 @@ impl Proxy {
             for database in cluster.databases() {
                 let Some(marks) = marks(&database, what) else { continue };
                 found = true;
-                if let Some(ledger) = database.ledger() {
-                    ledger.invalidate(&marks);
-                    // Fills from replicas wait until they have followed.
-                    database.freshness.note_all();
-                }
+                database.mark(&marks);
             }
         }
         if let (Invalidation::Table(name), false) = (what, found) {

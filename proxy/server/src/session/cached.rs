@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use pointsman_cache::stats::{Bypass, Outcome};
 use pointsman_cache::{
-    Age, Context, Entry, Follower, Join, Key, KeyBuilder, KeyScratch, Ledger, Look, Millis, Place, Protocol,
-    Tags,
+    Age, Context, Entry, Follower, Join, Key, KeyBuilder, KeyScratch, Ledger, Lifetime, Look, Millis, Place,
+    Protocol, Tags,
 };
 use pointsman_policy::caching::{Caching, KeyPart, Scope, TagTemplate, value_of};
 use pointsman_sql::{ClientEncoding, Facts};
@@ -77,6 +77,17 @@ pub(super) struct Contexts {
     settings: Interned,
     /// By scope.
     of: [Option<Context>; 3],
+}
+
+impl Terms {
+    /// How long an entry lives.
+    pub fn lifetime(&self) -> Lifetime {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Lifetime {
+            ttl: millis(self.caching.ttl),
+            stale_while_revalidate: millis(self.caching.stale_while_revalidate),
+        }
+    }
 }
 
 impl<'a> Execution<'a> {
@@ -373,7 +384,9 @@ impl Session {
         let begun = catalog.role_settings(&self.shared.account.user).as_bytes();
         let pairs: Vec<(&[u8], Vec<u8>)> =
             plain.iter().map(|(name, value)| (name.as_bytes(), written(value))).collect();
-        let begun = std::iter::once((&b""[..], begun));
+        // Proxies that tell rows apart by other columns share nothing.
+        let columns = self.steering.policies().set.key_columns().join(",").into_bytes();
+        let begun = [(&b""[..], begun), (&b","[..], &columns[..])].into_iter();
         Context::new(place, scope, begun.chain(pairs.iter().map(|(name, value)| (*name, &value[..]))))
     }
 

@@ -1,6 +1,7 @@
 //! SHOW CACHE and SHOW CACHE RULES: what each database's cache holds and hears, and what became of each rule's reads.
 
 use pointsman_cache::stats::{Bypass, Named, NotStored, Outcome};
+use pointsman_shared::BreakerState;
 
 use crate::admin::console::table::{Table, flag, some};
 use crate::proxy::Proxy;
@@ -23,6 +24,9 @@ pub(super) const CACHE: &[&str] = &[
     "evicted",
     "invalidated",
     "fills",
+    "shared",
+    "shared_hits",
+    "shared_stored",
 ];
 
 /// A row for each database of which results are kept; entries and bytes are those of all together.
@@ -47,6 +51,13 @@ pub(super) fn cache(proxy: &Proxy, table: &mut Table) {
             some(cache.evicted),
             some(cache.invalidated),
             some(cache.fills),
+            some(match cache.shared {
+                None => "off",
+                Some((_, BreakerState::Closed)) => "open",
+                Some(_) => "closed",
+            }),
+            cache.shared.map(|(counts, _)| counts.hits.to_string()),
+            cache.shared.map(|(counts, _)| counts.stored.to_string()),
         ]);
     }
 }
