@@ -198,3 +198,13 @@ async fn a_server_that_refuses_invalidations_is_given_up() {
     assert!(proxy.database.published() >= number);
     assert_eq!(proxy.rows(b"key").await, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_with_a_server_that_speaks_none_opens_nothing() {
+    let redis = Redis::start(&[]);
+    let proxy = Proxy::begin(config(vec![redis.url().replace("redis:", "rediss:")]));
+    // More than one: the keeper has survived the first.
+    eventually("it is tried again", || proxy.counts().background.iter().sum::<u64>() > 1).await;
+    calls_return_at_once(&proxy).await;
+    assert_eq!(proxy.counts().sessions, 0);
+}
