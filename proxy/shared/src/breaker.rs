@@ -1,6 +1,7 @@
-//! One connection's breaker. The first call that is too slow makes it *suspect*: others are turned away at once, and the
-//! keeper asks the server whether it is there. So a server that hangs costs its deadline once, not once for every failure
-//! that it takes until the breaker opens; and one that was slow once is asked again within a millisecond.
+//! One connection's breaker. The first call that is too slow makes it *suspect*: others are turned away at
+//! once, and the keeper asks the server whether it is there. So a server that hangs costs its deadline once,
+//! not once for every failure that it takes until the breaker opens; and one that was slow once is asked
+//! again within a millisecond.
 //!
 //! Each connection has its own, so that a call that ends late says nothing about the connection after it.
 
@@ -84,8 +85,9 @@ impl Breaker {
         self.trouble.notify_one();
     }
 
-    /// The keeper's question was answered: calls go through again. After an opening the count begins anew; after a mere
-    /// suspicion only an answered call ends it, so that a server that answers questions but no calls is found out.
+    /// The keeper's question was answered: calls go through again. After an opening the count begins anew;
+    /// after a mere suspicion only an answered call ends it, so that a server that answers questions but no
+    /// calls is found out.
     pub(crate) fn close(&self) {
         if self.state() == BreakerState::Open {
             self.failures.store(0, Ordering::Relaxed);

@@ -1,12 +1,14 @@
-//! The bus: each proxy hears what the others published, so that what it keeps in its own memory is invalidated, too.
+//! The bus: each proxy hears what the others published, so that what it keeps in its own memory is
+//! invalidated, too.
 //!
-//! It is a channel of Redis's publish and subscribe with numbered messages, not a stream (`XADD`, `XREAD`). A stream
-//! survives short disconnections, but it goes back with the store when that restarts from an older state or is emptied,
-//! which would have to be found out by numbers all the same; it needs memory just when the store is full; and in a
-//! Cluster it moves with its slot. Here nothing is kept, so every lost connection is a gap: the entries in memory are
-//! flushed, and fetched again from the store, which is still there. Redis cuts off who does not keep up rather than leave
-//! messages out, but nothing rests on that: each sender numbers what it says, and its heartbeats repeat the last number.
-//! In a Cluster all talk through the node that has the slot of the channel's name.
+//! It is a channel of Redis's publish and subscribe with numbered messages, not a stream (`XADD`, `XREAD`). A
+//! stream survives short disconnections, but it goes back with the store when that restarts from an older
+//! state or is emptied, which would have to be found out by numbers all the same; it needs memory just when
+//! the store is full; and in a Cluster it moves with its slot. Here nothing is kept, so every lost connection
+//! is a gap: the entries in memory are flushed, and fetched again from the store, which is still there. Redis
+//! cuts off who does not keep up rather than leave messages out, but nothing rests on that: each sender
+//! numbers what it says, and its heartbeats repeat the last number. In a Cluster all talk through the node
+//! that has the slot of the channel's name.
 
 mod message;
 mod senders;
@@ -29,8 +31,8 @@ use crate::inner::Inner;
 use crate::miss::Miss;
 use senders::Senders;
 
-/// What the bus tells. Before the first [`BusEvent::Open`] and from each [`BusEvent::Gap`] to the next one, others may
-/// have invalidated what is not heard of.
+/// What the bus tells. Before the first [`BusEvent::Open`] and from each [`BusEvent::Gap`] to the next one,
+/// others may have invalidated what is not heard of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BusEvent {
     /// From now on everything is heard.
@@ -203,8 +205,8 @@ impl Ear<'_> {
     }
 }
 
-/// Tells the events without ever waiting: what the client library has read it keeps without a limit, so that is taken
-/// at once. Events that find no room are a gap, told when there is room again.
+/// Tells the events without ever waiting: what the client library has read it keeps without a limit, so that
+/// is taken at once. Events that find no room are a gap, told when there is room again.
 struct Mouth {
     events: mpsc::Sender<BusEvent>,
     inner: Arc<Inner>,

@@ -1,6 +1,7 @@
-//! A session with the store: one connection to a single server, or to each of a Cluster's nodes. It never reconnects: a
-//! server that restarted may have gone back to an older state, so what is read over a new connection is believed only
-//! after everything was invalidated over that connection. Whatever ends one of its connections ends the session.
+//! A session with the store: one connection to a single server, or to each of a Cluster's nodes. It never
+//! reconnects: a server that restarted may have gone back to an older state, so what is read over a new
+//! connection is believed only after everything was invalidated over that connection. Whatever ends one of
+//! its connections ends the session.
 
 use std::time::Duration;
 
@@ -62,8 +63,8 @@ impl Session {
         Ok(pipeline.query_async(&mut connection).await?)
     }
 
-    /// One pipeline for each node that keeps some of `keys`, all at once. `write` writes as many commands for a key as
-    /// `replies` says; the result has for each key its last reply.
+    /// One pipeline for each node that keeps some of `keys`, all at once. `write` writes as many commands for
+    /// a key as `replies` says; the result has for each key its last reply.
     pub(crate) async fn scatter(
         &self,
         keys: &[Vec<u8>],

@@ -8,19 +8,20 @@ use redis::{ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
 /// The settings of one shared level. [`SharedConfig::new`] has the defaults.
 #[derive(Clone)]
 pub struct SharedConfig {
-    /// `redis://` or `rediss://` addresses. Of a single server: alternatives, tried in turn until one takes writes. Of a
-    /// Cluster: any of its nodes; the rest is learnt.
+    /// `redis://` or `rediss://` addresses. Of a single server: alternatives, tried in turn until one takes
+    /// writes. Of a Cluster: any of its nodes; the rest is learnt.
     pub urls: Vec<String>,
     /// The servers are a Redis Cluster.
     pub cluster: bool,
-    /// Before each name in the store, `pointsman:` by default. All who share entries have the same. Without braces, which would put
-    /// all of a Cluster's keys into one slot.
+    /// Before each name in the store, `pointsman:` by default. All who share entries have the same. Without
+    /// braces, which would put all of a Cluster's keys into one slot.
     pub prefix: String,
     /// The password, instead of the one in the addresses.
     pub password: Option<String>,
     /// How long a client's call may take, 20 ms by default.
     pub deadline: Duration,
-    /// How long connecting, a probe of a server that was slow, or publishing may take, 1 s by default. No client waits for it.
+    /// How long connecting, a probe of a server that was slow, or publishing may take, 1 s by default. No
+    /// client waits for it.
     pub patience: Duration,
     /// Parts of at least this many bytes are compressed.
     pub compress_from: usize,
@@ -32,13 +33,15 @@ pub struct SharedConfig {
     pub retry: Duration,
     /// The longest time between two tries, 30 s by default.
     pub retry_max: Duration,
-    /// How long the store keeps a generation that nobody asks for, 24 hours by default. No entry is kept for longer.
+    /// How long the store keeps a generation that nobody asks for, 24 hours by default. No entry is kept for
+    /// longer.
     pub generation_ttl: Duration,
     /// How often each proxy says on the bus that it is there, 500 ms by default.
     pub heartbeat: Duration,
     /// Silence of the bus, or of another proxy on it, that counts as a gap: 3 s by default.
     pub silence: Duration,
-    /// Tags of one database that wait to be published; with more, everything is published instead. 4096 by default.
+    /// Tags of one database that wait to be published; with more, everything is published instead. 4096 by
+    /// default.
     pub queue_tags_max: usize,
     /// Events of the bus that wait for whoever takes them; with more, there is a gap. 4096 by default.
     pub events_max: usize,

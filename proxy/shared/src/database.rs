@@ -1,8 +1,8 @@
 //! A database's handle: what its sessions call, and the queue of what is to be published for it.
 //!
-//! The queue is where the ledger's promise to a fill from the store is kept: whoever marks tags first puts them here, the
-//! publisher notes the ledger's last number *before* it takes all, and has published up to that number when the store
-//! has them.
+//! The queue is where the ledger's promise to a fill from the store is kept: whoever marks tags first puts
+//! them here, the publisher notes the ledger's last number *before* it takes all, and has published up to
+//! that number when the store has them.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,8 @@ use crate::stats::add;
 pub struct DatabaseId(pub(crate) u64);
 
 impl DatabaseId {
-    /// The database of this name in the cluster of this name: the names that the fleet shares and keys are made of.
+    /// The database of this name in the cluster of this name: the names that the fleet shares and keys are
+    /// made of.
     #[must_use]
     pub fn new(cluster: &[u8], database: &[u8]) -> Self {
         // No tag from policy begins so; were there one, it would invalidate too much.
@@ -54,15 +55,16 @@ impl Database {
         self.queue.id
     }
 
-    /// Whether entries may be read and written now. A call at another time costs nothing and is [`Miss::Closed`].
+    /// Whether entries may be read and written now. A call at another time costs nothing and is
+    /// [`Miss::Closed`].
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.session().is_ok()
     }
 
-    /// These tags are invalid from now on. Called when they are marked in the ledger, *before* that. Takes a short lock and
-    /// does not wait; the publisher does the rest. Beyond the queue's bound, and while there is no connection, it
-    /// becomes everything.
+    /// These tags are invalid from now on. Called when they are marked in the ledger, *before* that. Takes a
+    /// short lock and does not wait; the publisher does the rest. Beyond the queue's bound, and while there
+    /// is no connection, it becomes everything.
     pub fn push(&self, tags: &Tags) {
         if tags.is_empty() {
             return;
@@ -82,8 +84,8 @@ impl Database {
         self.inner.wake.notify_one();
     }
 
-    /// The number up to which the store knows of all marks, for the ledger's `Source::Shared`: to be read before
-    /// [`Database::get`] is called.
+    /// The number up to which the store knows of all marks, for the ledger's `Source::Shared`: to be read
+    /// before [`Database::get`] is called.
     #[must_use]
     pub fn published(&self) -> u64 {
         // The ledger first: what is marked after that is not meant, what was marked before is in the queue.

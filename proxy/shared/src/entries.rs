@@ -1,8 +1,8 @@
 //! Entries in the store: written with the generations that their tags had, read if these are still the same.
 //!
-//! A single server compares them itself, in a script, so that a read is one round trip. A Cluster's script reaches one
-//! slot only: there the entry is read first and its tags' generations after it, which is as good, as they are compared with
-//! what the store had *after* the call began.
+//! A single server compares them itself, in a script, so that a read is one round trip. A Cluster's script
+//! reaches one slot only: there the entry is read first and its tags' generations after it, which is as good,
+//! as they are compared with what the store had *after* the call began.
 
 use bytes::Bytes;
 use pointsman_cache::codec::{HEAD, Portable, TAGS_AT, TAGS_COUNT_AT, decode, encode};
@@ -38,8 +38,9 @@ enum Found {
 }
 
 impl Database {
-    /// The entry of this key, whose parts may be `body_max` bytes. `Ok(None)` if there is none, or one of its tags was
-    /// invalidated since its fill began. How old it is, and whether this proxy's ledger permits it, the caller checks.
+    /// The entry of this key, whose parts may be `body_max` bytes. `Ok(None)` if there is none, or one of its
+    /// tags was invalidated since its fill began. How old it is, and whether this proxy's ledger permits it,
+    /// the caller checks.
     ///
     /// # Errors
     /// Any [`Miss`]; it was counted.
@@ -141,8 +142,8 @@ impl Database {
         Ok(entry.tags.iter().zip(&now).all(|((_, then), now)| generation(now) == Some(*then)))
     }
 
-    /// Stores an entry for `life`, or for as long as generations are kept if that is shorter. Its `tags` are what
-    /// [`Database::generations`] said before its query was sent.
+    /// Stores an entry for `life`, or for as long as generations are kept if that is shorter. Its `tags` are
+    /// what [`Database::generations`] said before its query was sent.
     ///
     /// # Errors
     /// Any [`Miss`]; it was counted.

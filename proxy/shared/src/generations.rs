@@ -1,10 +1,11 @@
-//! Generations of tags: 8 random bytes for each tag, in the store. An entry holds those that its tags had before its query
-//! was sent, and is valid while each tag still has the same.
+//! Generations of tags: 8 random bytes for each tag, in the store. An entry holds those that its tags had
+//! before its query was sent, and is valid while each tag still has the same.
 //!
-//! A tag is invalidated by *deleting* its generation, and gets another when somebody fills an entry of it. A counter
-//! would have to be there to be counted up, and one that was lost (evicted, expired, the store emptied) would begin again
-//! at numbers that old entries hold. Random numbers never come back; a tag without one makes its entries invalid; a write
-//! to what nobody caches leaves nothing behind; and a store that is full still deletes.
+//! A tag is invalidated by *deleting* its generation, and gets another when somebody fills an entry of it. A
+//! counter would have to be there to be counted up, and one that was lost (evicted, expired, the store
+//! emptied) would begin again at numbers that old entries hold. Random numbers never come back; a tag without
+//! one makes its entries invalid; a write to what nobody caches leaves nothing behind; and a store that is
+//! full still deletes.
 
 use pointsman_cache::{Tag, Tags};
 use redis::Value;
@@ -13,8 +14,8 @@ use crate::database::Database;
 use crate::miss::Miss;
 
 impl Database {
-    /// The generations of these tags now, and of everything: to be asked for *before* the query is sent. They are a
-    /// [`Portable`](pointsman_cache::codec::Portable)'s `tags`. Tags without one are given one.
+    /// The generations of these tags now, and of everything: to be asked for *before* the query is sent. They
+    /// are a [`Portable`](pointsman_cache::codec::Portable)'s `tags`. Tags without one are given one.
     ///
     /// # Errors
     /// [`Miss::Unlisted`] if the tags are everything: what depends on everything is not shared.

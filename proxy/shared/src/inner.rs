@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use redis::ConnectionInfo;
+use redis::{ConnectionAddr, ConnectionInfo};
 use tokio::sync::{Notify, watch};
 
 use crate::client::Session;
@@ -36,6 +36,10 @@ pub(crate) struct Inner {
 impl Inner {
     pub(crate) fn new(config: SharedConfig) -> Result<Self, ConfigError> {
         let targets = config.targets()?;
+        if targets.iter().any(|target| matches!(target.addr(), ConnectionAddr::TcpTls { .. })) {
+            // The client library takes the process's. Where one is chosen already, that one stays.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         Ok(Self {
             targets,
             names: Names::new(&config.prefix),

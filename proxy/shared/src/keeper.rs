@@ -1,9 +1,9 @@
-//! The keeper: the task that connects, publishes, says that the proxy is there, asks a server that was slow whether it is
-//! back, and connects anew.
+//! The keeper: the task that connects, publishes, says that the proxy is there, asks a server that was slow
+//! whether it is back, and connects anew.
 //!
-//! A session is opened to callers only after everything was published over it, for each database: whatever state the
-//! store is in, what was stored before is invalid. A server that was merely slow keeps its session and what it has: the
-//! connection is the proof that it did not restart.
+//! A session is opened to callers only after everything was published over it, for each database: whatever
+//! state the store is in, what was stored before is invalid. A server that was merely slow keeps its session
+//! and what it has: the connection is the proof that it did not restart.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::backoff::Backoff;
 use crate::breaker::BreakerState;
 use crate::client::Session;
 use crate::inner::Inner;
-use crate::miss::Miss;
+use crate::miss::{Miss, Severity};
 use crate::publisher::Publisher;
 use crate::topology::Topology;
 
@@ -113,7 +113,8 @@ impl Keeper {
             let answered = session.within(limit, session.ping()).await;
             if let Err(miss) = answered {
                 self.inner.stats.failed_behind(miss);
-                if open {
+                // Not even slow, but answering what nobody expects.
+                if open || miss.severity() == Severity::None {
                     return session.breaker.failed(Miss::Down);
                 }
             } else if self.publisher.publish(session).await.is_ok() {

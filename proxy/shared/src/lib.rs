@@ -1,32 +1,39 @@
-//! The result cache's second level: entries in Redis, shared by a fleet of proxies, and the bus by which they hear of each
-//! other's invalidations. A single server or a Cluster. Whatever fails is a [`Miss`], counted, and never an error.
+//! The result cache's second level: entries in Redis, shared by a fleet of proxies, and the bus by which they
+//! hear of each other's invalidations. A single server or a Cluster. Whatever fails is a [`Miss`], counted,
+//! and never an error.
 //!
-//! **Start**: [`Shared::start`] within a tokio runtime, once for a process; [`Shared::database`] for each database,
-//! with a function that gives its ledger's last number. Nothing is waited for: until there is a connection, and
-//! everything was published over it, each call is [`Miss::Closed`] at once.
+//! **Start**: [`Shared::start`] within a tokio runtime, once for a process; [`Shared::database`] for each
+//! database, with a function that gives its ledger's last number. Nothing is waited for: until there is a
+//! connection, and everything was published over it, each call is [`Miss::Closed`] at once.
 //!
 //! **A read** that the first level does not have: note [`Database::published`]; `Ledger::begin_fill` with
-//! `Source::Shared` of that number; [`Database::get`]; if there is an entry, `Ledger::end_fill` with its tags without
-//! the database's own (the one of [`DatabaseId::number`]), and its age decide. An entry is served only if each of its
-//! tags has the generation in the store that it had before its query was sent.
+//! `Source::Shared` of that number; [`Database::get`]; if there is an entry, `Ledger::end_fill` with its tags
+//! without the database's own (the one of [`DatabaseId::number`]), and its age decide. An entry is served
+//! only if each of its tags has the generation in the store that it had before its query was sent.
 //!
-//! **A fill** from a server: [`Database::generations`] of the tags *before* the query is sent; then the query; then
-//! `Ledger::end_fill`, and only if that permits it, [`Database::put`] with these generations as the entry's tags. Tags
-//! that are invalidated in between, by whomever, make the entry invalid from the start. Not put are fills whose tags are
-//! known only after the query, and fills from a replica: it may lack what another proxy wrote and published already.
+//! **A fill** from a server: [`Database::generations`] of the tags *before* the query is sent; then the
+//! query; then `Ledger::end_fill`, and only if that permits it, [`Database::put`] with these generations as
+//! the entry's tags. Tags that are invalidated in between, by whomever, make the entry invalid from the
+//! start. Not put are fills whose tags are known only after the query, and fills from a replica: it may lack
+//! what another proxy wrote and published already.
 //!
-//! **A write or a commit of the change stream**: [`Database::push`] of its tags, *then* their marks in the ledger.
-//! The publisher takes all that has gathered, deletes the tags' generations, and tells the bus. A client must not hear
-//! of its commit before others could know: [`Database::published_to`] the ledger's number of the mark, within a bound.
+//! **A write or a commit of the change stream**: [`Database::push`] of its tags, *then* their marks in the
+//! ledger. The publisher takes all that has gathered, deletes the tags' generations, and tells the bus. A
+//! client must not hear of its commit before others could know: [`Database::published_to`] the ledger's
+//! number of the mark, within a bound.
 //!
-//! **The bus**: [`Bus::next`] in one task. [`BusEvent::Invalidate`] marks its tags in the ledger, without a push: the
-//! store knows. At a [`BusEvent::Gap`] what others may have changed is flushed (`Ledger::close`); at [`BusEvent::Open`]
-//! the ledger may be opened. With a change stream that is whole the proxy need not close: the bus is only faster.
+//! **The bus**: [`Bus::next`] in one task. [`BusEvent::Invalidate`] marks its tags in the ledger, without a
+//! push: the store knows. At a [`BusEvent::Gap`] what others may have changed is flushed (`Ledger::close`);
+//! at [`BusEvent::Open`] the ledger may be opened. With a change stream that is whole the proxy need not
+//! close: the bus is only faster.
 //!
-//! **End**: [`Shared::close`] publishes what waits and says goodbye, so that nobody takes this proxy for lost.
+//! **End**: [`Shared::close`] publishes what waits and says goodbye, so that nobody takes this proxy for
+//! lost.
 //!
-//! What it rests on: a connection that still stands leads to a store that did not go back in time. Over a new one nothing
-//! is believed until everything was invalidated through it. A server that loses acknowledged writes *without* cutting its connections is beyond that.
+//! What it rests on: a connection that still stands leads to a store that did not go back in time. Over a new
+//! one nothing is believed until everything was invalidated through it. A Cluster's primary that was cut off
+//! from the others may take invalidations that its successor never sees, until it notices
+//! (`cluster-node-timeout`); then its sessions end.
 
 mod backoff;
 mod breaker;
@@ -87,8 +94,8 @@ impl Shared {
         Ok((Self { inner, stop, keeper, listener }, Bus { events: receiver }))
     }
 
-    /// A database's handle. `last` gives the last number of its ledger, and is called often. Once for each database: another call makes another
-    /// queue.
+    /// A database's handle. `last` gives the last number of its ledger, and is called often. To be called
+    /// once for each database, and the handle cloned: another call makes another queue.
     #[must_use]
     pub fn database(&self, id: DatabaseId, last: impl Fn() -> u64 + Send + Sync + 'static) -> Database {
         let queue = Arc::new(Queue::new(id, Box::new(last)));
@@ -123,8 +130,8 @@ impl Shared {
         self.inner.stats.counts(queue)
     }
 
-    /// Publishes what waits, if the store is there, says goodbye and ends. Takes the configuration's patience at most
-    /// twice.
+    /// Publishes what waits, if the store is there, says goodbye and ends. Takes the configuration's patience
+    /// at most twice.
     pub async fn close(self) {
         drop(self.stop);
         drop(self.keeper.await);

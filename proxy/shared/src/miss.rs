@@ -1,4 +1,5 @@
-//! Why the shared level had no answer: every way to fail is a kind of miss, to be counted, and never an error for a client.
+//! Why the shared level had no answer: every way to fail is a kind of miss, to be counted, and never an error
+//! for a client.
 
 use pointsman_cache::codec::Unreadable;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -6,7 +7,8 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 /// Why a call gave nothing. The caller goes on without the shared level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Miss {
-    /// Not asked: there is no connection, or the breaker is open, or what may have been missed is not published yet.
+    /// Not asked: there is no connection, or the breaker is open, or what may have been missed is not
+    /// published yet.
     Closed,
     /// No answer within the deadline.
     Deadline,

@@ -1,5 +1,5 @@
-//! The publisher: takes all that the queues hold and gives it to the store and the bus, in one round trip where one
-//! server has both.
+//! The publisher: takes all that the queues hold and gives it to the store and the bus, in one round trip
+//! where one server has both.
 
 use std::sync::Arc;
 
@@ -34,7 +34,8 @@ impl Publisher {
         let doing = self.invalidate(session, &batches);
         let done = session.within(self.inner.config.patience, doing).await;
         self.judge(session, done)?;
-        // A number that was perhaps not heard is used again, for no less: nobody hears a gap, nobody misses anything.
+        // A number that was perhaps not heard is used again, for no less: nobody hears a gap, nobody misses
+        // anything.
         self.sequence += batches.len() as u64;
         let stats = &self.inner.stats;
         for batch in batches {

@@ -1,5 +1,5 @@
-//! Which server keeps which key: one server keeps all, a Cluster's nodes have slots. Nothing is followed or repaired here:
-//! when a Cluster changes, connections to it are given up and it is looked at anew.
+//! Which server keeps which key: one server keeps all, a Cluster's nodes have slots. Nothing is followed or
+//! repaired here: when a Cluster changes, connections to it are given up and it is looked at anew.
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, Value};
 
@@ -9,8 +9,8 @@ use crate::miss::Miss;
 pub(crate) const SLOTS: usize = 16384;
 const NOBODY: u16 = u16::MAX;
 
-/// The slot of a key (Redis Cluster specification, "Key distribution model"): what is between the first `{` and the `}`
-/// after it, if that is anything, else all of it.
+/// The slot of a key (Redis Cluster specification, "Key distribution model"): what is between the first `{`
+/// and the `}` after it, if that is anything, else all of it.
 pub(crate) fn slot(key: &[u8]) -> usize {
     let open = key.iter().position(|byte| *byte == b'{');
     let part = open.and_then(|open| {
@@ -51,8 +51,8 @@ impl Topology {
         Self::read(seed, &reply.map_err(Miss::from)?).ok_or(Miss::Moved)
     }
 
-    /// Reads the reply of `CLUSTER SLOTS`: of each range its first and last slot and its nodes, the primary first, each
-    /// with host (none if it is the one that was asked), port, and more.
+    /// Reads the reply of `CLUSTER SLOTS`: of each range its first and last slot and its nodes, the primary
+    /// first, each with host (none if it is the one that was asked), port, and more.
     fn read(seed: &ConnectionInfo, reply: &Value) -> Option<Self> {
         let mut nodes: Vec<(String, u16)> = Vec::new();
         let mut slots = vec![NOBODY; SLOTS];

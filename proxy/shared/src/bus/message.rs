@@ -1,7 +1,8 @@
-//! What proxies tell each other: a message of fixed form, so that whatever else is on the channel is known for it.
+//! What proxies tell each other: a message of fixed form, so that whatever else is on the channel is known
+//! for it.
 //!
-//! Numbers are little-endian: magic with a version (4 bytes), kind (1), sender, its number, database (8 each), then tags
-//! (8 each) to the end.
+//! Numbers are little-endian: magic with a version (4 bytes), kind (1), sender, its number, database (8
+//! each), then tags (8 each) to the end.
 
 use pointsman_cache::Tag;
 

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::message::{Message, Said};
 
-/// More than a fleet has; beyond, whoever was heard least recently is forgotten, as if it had left without a word.
+/// More than a fleet has; beyond, whoever was heard least recently is forgotten, as if it had left without a
+/// word.
 const SENDERS_MAX: usize = 4096;
 
 #[derive(Debug, Clone, Copy)]
@@ -31,12 +32,14 @@ impl Senders {
 
     /// A message is heard. Whether one before it was not.
     pub(crate) fn heard(&mut self, message: &Message, now: Instant) -> bool {
-        // An invalidation's number is its own, all else repeats the last: heard before it must be all up to here.
+        // An invalidation's number is its own, all else repeats the last: heard before it must be all up to
+        // here.
         let before = message.sequence.saturating_sub(u64::from(message.said.is_invalidation()));
         let missed = match self.known.get(&message.sender) {
             // One that is repeated is one whose answer the sender did not get.
             Some(sender) => before > sender.sequence,
-            // Whoever was there when the subscription began was heard soon after; who comes later begins at nothing.
+            // Whoever was there when the subscription began was heard soon after; who comes later begins at
+            // nothing.
             None => before > 0 && now.duration_since(self.since) > self.silence,
         };
         if message.said == Said::Bye {

@@ -1,4 +1,5 @@
-//! A proxy as the tests see it: a shared level, one database with a ledger that is a mere number, and its bus.
+//! A proxy as the tests see it: a shared level, one database with a ledger that is a mere number, and its
+//! bus.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! A server that is slow, full, read-only, locked, not there, or no Redis at all: misses, told apart and counted, and
-//! quick ones after the first.
+//! A server that is slow, full, read-only, locked, not there, or no Redis at all: misses, told apart and
+//! counted, and quick ones after the first.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,12 @@ async fn a_frozen_server_costs_one_deadline() {
     // A mark of this time is published before anything is read.
     let number = proxy.mark(&tags(["b"]));
     redis.thaw();
-    proxy.opens().await;
+    let thawed = Instant::now();
+    // Looked at without a pause, so that no moment is missed.
+    while !proxy.database.is_open() {
+        assert!(thawed.elapsed() < Duration::from_secs(20));
+        tokio::task::yield_now().await;
+    }
     assert!(proxy.database.published() >= number);
     // The connection stood: what was there is valid still.
     assert_eq!(proxy.counts().sessions, 1);
@@ -192,4 +197,14 @@ async fn a_server_that_refuses_invalidations_is_given_up() {
     proxy.opens().await;
     assert!(proxy.database.published() >= number);
     assert_eq!(proxy.rows(b"key").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_with_a_server_that_speaks_none_opens_nothing() {
+    let redis = Redis::start(&[]);
+    let proxy = Proxy::begin(config(vec![redis.url().replace("redis:", "rediss:")]));
+    // More than one: the keeper has survived the first.
+    eventually("it is tried again", || proxy.counts().background.iter().sum::<u64>() > 1).await;
+    calls_return_at_once(&proxy).await;
+    assert_eq!(proxy.counts().sessions, 0);
 }

@@ -1,5 +1,5 @@
-//! A store that is killed under load and comes back with what it had saved long before: no reader is ever given what was
-//! invalidated, and none waits for longer than the deadline.
+//! A store that is killed under load and comes back with what it had saved long before: no reader is ever
+//! given what was invalidated, and none waits for longer than the deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! The publisher: what reaches the store and when, what a queue becomes that is too long, and who has published what.
+//! The publisher: what reaches the store and when, what a queue becomes that is too long, and who has
+//! published what.
 
 use std::time::Duration;
 
@@ -126,8 +127,8 @@ async fn who_leaves_publishes_what_waits_and_says_so() {
     assert_eq!(handle.get(pointsman_cache::Key::new(b"key"), 1).await, Err(Miss::Closed));
     let mark = BusEvent::Invalidate { database: id(), tags: tags(["a"]), sender };
     assert_eq!(ear.event().await, mark);
-    // It is not missed: for longer than silence may last there is nothing, but perhaps the same mark again, if the end
-    // came when it was being published.
+    // It is not missed: for longer than silence may last there is nothing, but perhaps the same mark again,
+    // if the end came when it was being published.
     while let Ok(event) = tokio::time::timeout(Duration::from_millis(2500), ear.bus.next()).await {
         assert_eq!(event, Some(mark.clone()));
     }
@@ -159,4 +160,44 @@ async fn what_was_not_published_in_time_is_published_later() {
     assert_eq!(other.rows(b"key").await, None);
     assert!(other.rows(b"another").await.is_some());
     assert_eq!(proxy.counts().sessions, 1);
+}
+
+/// A server that answers questions and reads, but deletes nothing for now.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_read_before_what_waited_is_published() {
+    let redis = Redis::start(&[]);
+    let hasty = SharedConfig { patience: Duration::from_millis(100), ..config(vec![redis.url()]) };
+    let proxy = Proxy::begin(hasty);
+    proxy.opens().await;
+    proxy.fill(b"key", &tags(["a"]), b"rows").await;
+    redis.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    let number = proxy.mark(&tags(["a"]));
+    proxy.closes().await;
+    let failed = || proxy.counts().background[Miss::Deadline.index()];
+    while failed() < 6 {
+        assert_eq!(proxy.get(b"key").await, Err(Miss::Closed));
+        tokio::task::yield_now().await;
+    }
+    redis.ask(&["CLIENT", "UNPAUSE"]);
+    proxy.opens().await;
+    assert!(proxy.database.published() >= number);
+    assert_eq!(proxy.rows(b"key").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_is_open_when_everything_of_it_was_published() {
+    let redis = Redis::start(&[]);
+    let patient = SharedConfig { patience: Duration::from_secs(60), ..config(vec![redis.url()]) };
+    let proxy = Proxy::begin(patient);
+    proxy.opens().await;
+    redis.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    let late = proxy.shared.database(DatabaseId::new(b"main", b"late"), || 5);
+    let key = pointsman_cache::Key::new(b"key");
+    for _ in 0..20 {
+        assert_eq!(late.get(key, BODY_MAX).await, Err(Miss::Closed));
+        assert_eq!((late.published(), late.is_open(), proxy.database.is_open()), (0, false, true));
+    }
+    redis.ask(&["CLIENT", "UNPAUSE"]);
+    eventually("it opens", || late.is_open()).await;
+    assert_eq!((late.get(key, BODY_MAX).await, late.published()), (Ok(None), 5));
 }

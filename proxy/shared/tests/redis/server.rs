@@ -1,5 +1,5 @@
-//! Real Redis servers on free ports of 127.0.0.1, each with a directory of its own below the temporary one. They end with
-//! the test's thread, however that ends.
+//! Real Redis servers on free ports of 127.0.0.1, each with a directory of its own below the temporary one.
+//! They end with the test's thread, however that ends.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
