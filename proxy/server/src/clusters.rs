@@ -54,12 +54,9 @@ impl Clusters {
             .build()?;
         let overrides = Arc::new(ArcSwap::from_pointee(overrides));
         let clusters = Self { all: ArcSwap::default(), overrides, caching, runtime };
-        if let Some(fleet) = clusters.caching.as_ref().and_then(|caching| caching.fleet.clone()) {
-            clusters.runtime.spawn(async move {
-                if let Err(error) = fleet.run().await {
-                    tracing::error!(%error, "results cannot be shared");
-                }
-            });
+        if let Some(fleet) = clusters.caching.as_ref().and_then(|caching| caching.fleet.as_ref()) {
+            let _entered = clusters.runtime.enter();
+            fleet.start().map_err(std::io::Error::other)?;
         }
         let all = configs.iter().map(|config| clusters.begin(config)).collect();
         clusters.all.store(Arc::new(all));

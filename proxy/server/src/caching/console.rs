@@ -118,5 +118,6 @@ fn ledger(cluster: &Cluster, database: &Database) -> Option<LedgerSnapshot> {
         doubts: state.doubts,
         behind: database.watched.seen_since().map(|since| since.elapsed().as_secs_f64()),
         bytes: state.bytes,
+        shared: database.shared().map(pointsman_shared::Database::is_open),
     })
 }

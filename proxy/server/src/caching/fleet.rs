@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use hashbrown::HashMap;
 use pointsman_cache::Ledger;
-use pointsman_shared::{BreakerState, Bus, BusEvent, ConfigError, Counts, DatabaseId, Shared, SharedConfig};
+use pointsman_shared::{Bus, BusEvent, ConfigError, Counts, DatabaseId, Shared, SharedConfig};
 
 use crate::upstream::database::Database;
 use crate::upstream::watched::Hearing;
@@ -32,14 +32,16 @@ impl Fleet {
         Ok(Arc::new(Self { config, shared: OnceLock::new(), databases: Mutex::default(), gap }))
     }
 
-    /// Connects, and listens to the bus, for as long as the process lives. Called once.
+    /// Connects, and listens to the bus, on the runtime that is entered, for as long as that lives. Called once, before
+    /// any database joins.
     ///
     /// # Errors
     /// The configuration cannot be used.
-    pub async fn run(self: Arc<Self>) -> Result<(), ConfigError> {
+    pub fn start(self: &Arc<Self>) -> Result<(), ConfigError> {
         let (shared, bus) = Shared::start(self.config.clone())?;
         if self.shared.set(shared).is_ok() {
-            self.listen(bus).await;
+            let fleet = Arc::clone(self);
+            tokio::spawn(async move { fleet.listen(bus).await });
         }
         Ok(())
     }
@@ -84,14 +86,14 @@ impl Fleet {
         Some((database, ledger))
     }
 
-    /// A database's results are shared from now on, once there is something to share them by.
-    pub fn join(&self, database: &Arc<Database>) {
-        let (Some(shared), Some(ledger)) = (self.shared.get(), database.ledger()) else { return };
+    /// A database's results are shared from now on.
+    pub fn join(&self, database: &Arc<Database>, ledger: &Arc<Ledger>) {
         let id = DatabaseId::new(database.cluster.as_bytes(), database.name.as_bytes());
-        let known = &mut self.databases.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(id, Arc::downgrade(database));
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::downgrade(database));
         let ledger = Arc::clone(ledger);
-        database.share(|| shared.database(id, move || ledger.last().0));
+        if let Some(shared) = self.shared.get() {
+            database.share(|| shared.database(id, move || ledger.last().0));
+        }
     }
 
     /// Why the others are not heard; none if they are.
@@ -103,9 +105,8 @@ impl Fleet {
         *self.gap.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    /// What was counted, and whether calls are made.
-    pub fn counts(&self) -> Option<(Counts, BreakerState)> {
-        let shared = self.shared.get()?;
-        Some((shared.counts(), shared.breaker()))
+    /// What was counted.
+    pub fn counts(&self) -> Option<Counts> {
+        self.shared.get().map(Shared::counts)
     }
 }

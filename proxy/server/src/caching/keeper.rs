@@ -47,13 +47,14 @@ pub async fn keep(
                 if kept.contains_key(&database.name) {
                     continue;
                 }
+                let ledger = Arc::clone(database.keep_ledger());
                 if let Some(fleet) = &fleet {
-                    fleet.join(&database);
+                    fleet.join(&database, &ledger);
                 }
                 let to = Listened {
                     fleet: fleet.clone(),
                     cluster: Arc::clone(&cluster),
-                    ledger: Arc::clone(database.keep_ledger()),
+                    ledger,
                     policies: Arc::clone(&policies),
                     config: Arc::clone(&config),
                     database,

@@ -125,7 +125,9 @@ impl Init {
             }
             let level = own::ask(limit, own.query_one("SELECT current_setting('wal_level')", &[])).await?;
             if level.try_get::<_, String>(0).ok().as_deref() != Some("logical") {
-                println!("wal_level is not logical: ALTER SYSTEM SET wal_level = logical, and restart PostgreSQL");
+                println!(
+                    "wal_level is not logical: ALTER SYSTEM SET wal_level = logical, and restart PostgreSQL"
+                );
             }
             Ok(())
         })

@@ -2,7 +2,7 @@
 //! configurations, and closed sets of words.
 
 use pointsman_cache::stats::{Bypass, Counts, Named, NotStored, Outcome};
-use pointsman_shared::{BreakerState, Counts as Shared, GapReason, Miss, UNREADABLE_NAMES};
+use pointsman_shared::{Counts as Shared, GapReason, Miss, UNREADABLE_NAMES};
 use prometheus::proto::MetricFamily;
 
 use super::family::{Family, Shape, counter, gauge};
@@ -47,6 +47,8 @@ pub struct LedgerSnapshot {
     pub behind: Option<f64>,
     /// Its memory, in bytes.
     pub bytes: usize,
+    /// Whether the shared store is asked; none if results are not shared.
+    pub shared: Option<bool>,
 }
 
 /// The cache at one moment.
@@ -68,8 +70,8 @@ pub struct CacheSnapshot {
     pub rules: Vec<CacheRuleSnapshot>,
     /// The databases with a ledger.
     pub ledgers: Vec<LedgerSnapshot>,
-    /// The shared store's counts, and whether calls are made; none if results are not shared.
-    pub shared: Option<(Shared, BreakerState)>,
+    /// The shared store's counts; none if results are not shared.
+    pub shared: Option<Shared>,
 }
 
 const READS: Shape = counter(
@@ -142,8 +144,10 @@ const SHARED_BYTES: Shape = counter(
     "pointsman_cache_shared_bytes_total",
     "Bytes of results read from the shared store and written to it, as stored.",
 );
-const SHARED_OPEN: Shape =
-    gauge("pointsman_cache_shared_open", "1 if the shared store is asked; 0 while it does not answer.");
+const SHARED_OPEN: Shape = gauge(
+    "pointsman_cache_shared_open",
+    "1 if the shared store is asked for the database's results; 0 while it does not answer.",
+);
 const SHARED_PUBLISHED: Shape =
     counter("pointsman_cache_shared_published_total", "Tags whose invalidation other proxies were told of.");
 const SHARED_QUEUE: Shape =
@@ -204,8 +208,8 @@ pub(super) fn families(cache: Option<&CacheSnapshot>) -> Vec<MetricFamily> {
         Family::single(&INVALIDATIONS, cache.invalidated as f64),
     ]);
     families.extend(ledger_families(&cache.ledgers));
-    if let Some((counts, breaker)) = &cache.shared {
-        families.extend(shared_families(counts, *breaker));
+    if let Some(counts) = &cache.shared {
+        families.extend(shared_families(counts));
     }
     families
 }
@@ -242,7 +246,7 @@ fn named<T: Named>(counts: &[u64]) -> Vec<(&'static str, u64)> {
     T::ALL.iter().zip(counts).map(|(value, count)| (value.name(), *count)).collect()
 }
 
-fn shared_families(counts: &Shared, breaker: BreakerState) -> Vec<MetricFamily> {
+fn shared_families(counts: &Shared) -> Vec<MetricFamily> {
     let by = |shape: &Shape, label: &'static str, counts: &[(&'static str, u64)]| {
         let mut family = Family::new(shape);
         for (word, count) in counts {
@@ -262,7 +266,6 @@ fn shared_families(counts: &Shared, breaker: BreakerState) -> Vec<MetricFamily> 
         by(&SHARED_UNREADABLE, "kind", &unreadable),
         Family::single(&SHARED_STORED, counts.stored as f64),
         by(&SHARED_BYTES, "direction", &[("read", counts.bytes_read), ("written", counts.bytes_written)]),
-        Family::single(&SHARED_OPEN, f64::from(u8::from(breaker == BreakerState::Closed))),
         Family::single(&SHARED_PUBLISHED, counts.published as f64),
         Family::single(&SHARED_QUEUE, counts.queue as f64),
         by(&SHARED_GAPS, "reason", &gaps),
@@ -271,7 +274,7 @@ fn shared_families(counts: &Shared, breaker: BreakerState) -> Vec<MetricFamily> 
 
 fn ledger_families(ledgers: &[LedgerSnapshot]) -> Vec<MetricFamily> {
     type Read = fn(&LedgerSnapshot) -> Option<f64>;
-    let all: [(&Shape, Read); 7] = [
+    let all: [(&Shape, Read); 8] = [
         (&OPEN, |ledger| Some(f64::from(u8::from(ledger.open)))),
         (&STREAMING, |ledger| Some(f64::from(u8::from(ledger.streaming)))),
         (&COMMITS, |ledger| Some(ledger.commits as f64)),
@@ -279,6 +282,7 @@ fn ledger_families(ledgers: &[LedgerSnapshot]) -> Vec<MetricFamily> {
         (&UNSETTLED, |ledger| Some(ledger.unsettled as f64)),
         (&DOUBTS, |ledger| Some(ledger.doubts as f64)),
         (&BEHIND, |ledger| ledger.behind),
+        (&SHARED_OPEN, |ledger| ledger.shared.map(|open| f64::from(u8::from(open)))),
     ];
     let fill = |(shape, read): &(&Shape, Read)| {
         let mut family = Family::new(shape);

@@ -1,7 +1,6 @@
 //! SHOW CACHE and SHOW CACHE RULES: what each database's cache holds and hears, and what became of each rule's reads.
 
 use pointsman_cache::stats::{Bypass, Named, NotStored, Outcome};
-use pointsman_shared::BreakerState;
 
 use crate::admin::console::table::{Table, flag, some};
 use crate::proxy::Proxy;
@@ -51,13 +50,13 @@ pub(super) fn cache(proxy: &Proxy, table: &mut Table) {
             some(cache.evicted),
             some(cache.invalidated),
             some(cache.fills),
-            some(match cache.shared {
+            some(match ledger.shared {
                 None => "off",
-                Some((_, BreakerState::Closed)) => "open",
-                Some(_) => "closed",
+                Some(true) => "open",
+                Some(false) => "closed",
             }),
-            cache.shared.map(|(counts, _)| counts.hits.to_string()),
-            cache.shared.map(|(counts, _)| counts.stored.to_string()),
+            cache.shared.map(|counts| counts.hits.to_string()),
+            cache.shared.map(|counts| counts.stored.to_string()),
         ]);
     }
 }
