@@ -4,7 +4,7 @@
 #   build  what compiles the program: C and C++ compiler, cmake, libclang, make
 #   demo   build, and a PostgreSQL server (14 or newer), python3            (default)
 #   test   demo, and Redis, openssl, a Python venv with psycopg 3 and asyncpg, node with pg, a JDK with the JDBC driver
-#   bench  demo, and PgBouncer and HAProxy to compare with
+#   bench  demo, and PgBouncer, HAProxy, Pgpool-II and Redis to compare with
 # For Debian and Ubuntu, as root or with sudo. Rust (https://rustup.rs) is expected to be there already. The Python and
 # node packages go under target/drivers in the checkout, nothing else is written outside apt's own places.
 set -euo pipefail
@@ -53,7 +53,7 @@ want_test() {
   [ -e /usr/share/java/postgresql.jar ] || missing+=(libpostgresql-jdbc-java)
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 }
-want_bench() { want_demo; need pgbouncer pgbouncer; need haproxy haproxy; }
+want_bench() { want_demo; need pgbouncer pgbouncer; need haproxy haproxy; need pgpool pgpool2; need redis-server redis-server; need redis-benchmark redis-tools; }
 
 install_missing() {
   [ ${#missing[@]} -gt 0 ] || return 0

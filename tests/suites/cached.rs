@@ -547,3 +547,34 @@ async fn redis_may_fail_in_any_way() {
     eventually("it is used again", Duration::from_secs(20), open).await;
     write_and_read("back").await;
 }
+
+/// Long results are written as they are stored, in order with what is asked next, however slowly the client reads.
+#[tokio::test]
+async fn long_results_keep_their_order() {
+    let stage = logical().await;
+    let table = agents(stage, "long").await;
+    let proxy = caching(stage, &rule(&table, ""), "").await;
+    let mut wire = proxy.wire().await;
+    let long = format!("SELECT repeat('x', 700000) || count(*) FROM {table}");
+    let short = format!("SELECT count(*) FROM {table}");
+    warm(&proxy, &mut wire, &long).await;
+    warm(&proxy, &mut wire, &short).await;
+    let bound = |sql: &str| [msg::statement(sql, &[]), msg::sync()].concat();
+    wire.ask(&bound(&long)).await;
+    wire.ask(&bound(&short)).await;
+    let all: Vec<u8> = (0..5)
+        .flat_map(|_| {
+            [msg::query(&long), bound(&short), bound(&long), msg::query(&short), msg::query("SELECT 7")]
+        })
+        .flatten()
+        .collect();
+    wire.send(&all).await;
+    for _ in 0..5 {
+        for (length, end) in [(700_003, "100"), (3, "100"), (700_003, "100"), (3, "100"), (1, "7")] {
+            let frames = wire.until(b'Z').await;
+            let row = frames.iter().find(|frame| frame.tag == b'D').expect("a row");
+            let value = row.values().into_iter().next().flatten().expect("a value");
+            assert!(value.len() == length && value.ends_with(end), "{} bytes", value.len());
+        }
+    }
+}

@@ -8,7 +8,7 @@ use pointsman_cache::stats::Bypass;
 use pointsman_policy::caching::{AsksWho, Dependence, Reads, Writes, identity_sensitive, reads, writes};
 use pointsman_policy::catalog::Catalog;
 use pointsman_policy::{Access, Class, Footprint, PolicySet, Reason, Scope};
-use pointsman_sql::{Facts, NotReadOnly};
+use pointsman_sql::{Facts, NotReadOnly, Relation};
 
 /// What caching makes of a text.
 #[derive(Debug)]
@@ -101,9 +101,20 @@ fn dependences(
     if !statement.state.is_empty() {
         return Err(Bypass::Temporary);
     }
+    // No stream tells of changes of the server's own tables.
+    if statement.reads.iter().any(is_servers_own) {
+        return Err(Bypass::UnknownRelations);
+    }
     match reads(facts, catalog, footprint, columns) {
         Reads::Unknown => Err(Bypass::UnknownRelations),
         Reads::These(dependences) => Ok(dependences),
+    }
+}
+
+fn is_servers_own(relation: &Relation) -> bool {
+    match relation.schema.as_deref() {
+        Some(schema) => matches!(schema, "pg_catalog" | "information_schema"),
+        None => relation.name.starts_with("pg_"),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The four buffers of a session and the one place where it waits: written first, then read, each at most once a turn.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::AsyncWrite;
 
 use crate::transport::buffer::Buffer;
@@ -15,6 +17,9 @@ const TO_SERVER_MAX: usize = 256 * 1024;
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// While more bytes than this wait for the client, nothing more is read from the server.
 const TO_CLIENT_MAX: usize = 64 * 1024;
+
+/// Shorter ones than this are copied: that costs less than a write of their own.
+const SHARED_BYTES_MIN: usize = 16 * 1024;
 
 /// What a session woke up for.
 #[derive(Debug)]
@@ -29,7 +34,7 @@ pub enum Event {
     Server,
     /// The server closed its side, or its socket failed.
     ServerGone(io::Error),
-    /// There is room for more bytes to the server, where there was none.
+    /// There is room for more bytes to the server, or to the client, where there was none.
     Room,
 }
 
@@ -55,6 +60,8 @@ pub struct Io {
     pub from_client: Buffer,
     /// To the client, made here.
     pub to_client: Buffer,
+    /// To the client after `to_client`, shared with others and so not copied; until it is written, nothing may follow.
+    shared: VecDeque<Bytes>,
     /// From the server: `approved` bytes for the client, then what was not looked at yet.
     pub from_server: Buffer,
     /// Bytes at the front of `from_server` that go to the client after `to_client`.
@@ -78,6 +85,7 @@ impl Io {
             client,
             from_client,
             to_client: Buffer::default(),
+            shared: VecDeque::new(),
             from_server: Buffer::default(),
             approved: 0,
             to_server: Buffer::default(),
@@ -109,7 +117,21 @@ impl Io {
 
     /// Whether anything waits to be written to the client.
     pub fn owes_client(&self) -> bool {
-        !self.to_client.is_empty() || self.approved > 0 || self.client_unflushed
+        !self.to_client.is_empty() || self.is_sharing() || self.approved > 0 || self.client_unflushed
+    }
+
+    /// Gives the client bytes that others have, too: long ones as they are.
+    pub fn share(&mut self, bytes: &Bytes) {
+        if bytes.len() < SHARED_BYTES_MIN && !self.is_sharing() {
+            self.to_client.extend(bytes);
+        } else {
+            self.shared.push_back(bytes.clone());
+        }
+    }
+
+    /// Whether shared bytes wait to be written.
+    pub fn is_sharing(&self) -> bool {
+        !self.shared.is_empty()
     }
 
     /// Writes what can be written, then reads from one side. `listen` says whether the client may be read.
@@ -119,9 +141,12 @@ impl Io {
         listen: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
-        let full = self.is_full();
+        let (full, sharing) = (self.is_full(), self.is_sharing());
         if self.poll_write_client(cx).is_err() {
             return Poll::Ready(Event::ClientGone);
+        }
+        if sharing && !self.is_sharing() {
+            return Poll::Ready(Event::Room);
         }
         if let Some(server) = server {
             if let Err(error) = self.poll_write_server(server, cx) {
@@ -222,6 +247,20 @@ impl Io {
             }
         }
         self.to_client.release();
+        while let Some(bytes) = self.shared.front_mut() {
+            match Pin::new(&mut self.client).poll_write(cx, bytes) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => {
+                    bytes.advance(count);
+                    if bytes.is_empty() {
+                        self.shared.pop_front();
+                    }
+                    self.note_sent(count);
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(()),
+            }
+        }
         while self.approved > 0 {
             let approved = &self.from_server.bytes()[..self.approved];
             match Pin::new(&mut self.client).poll_write(cx, approved) {

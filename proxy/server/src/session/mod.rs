@@ -349,7 +349,7 @@ impl Session {
             return;
         }
         self.io.settle_approved();
-        self.io.to_client.extend(&fault.encode("FATAL"));
+        self.io.share(&fault.encode("FATAL").into());
     }
 
     /// Writes what the client is still owed, for a while.

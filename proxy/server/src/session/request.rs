@@ -78,7 +78,11 @@ impl Session {
             return Ok(self.pass_on());
         }
         // Nor while half a notice is on its way that nobody asked for: what is answered here must not break into it.
-        if self.flow.stalled || self.io.is_full() || (self.flow.relaying > 0 && self.owed.is_empty()) {
+        if self.flow.stalled
+            || self.io.is_full()
+            || self.io.is_sharing()
+            || (self.flow.relaying > 0 && self.owed.is_empty())
+        {
             return Ok(Taken::NotNow);
         }
         let Some(header) = Header::peek(self.io.from_client.bytes())? else { return Ok(Taken::NotNow) };

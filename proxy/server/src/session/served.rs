@@ -11,12 +11,15 @@ use pointsman_wire::backend::{BIND_COMPLETE, PARSE_COMPLETE};
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, BindParameters, Describe, Execute, Parse, Query, Target};
 
+use super::Session;
 use super::cached::{Execution, Looked};
 use super::judge::{Judged, judge};
 use super::request::Request;
 use super::statements::{Origin, Unnamed};
-use super::{Session, message};
 use crate::fault::Fault;
+
+/// ReadyForQuery: nothing is served inside a transaction.
+const READY: &[u8] = b"Z\0\0\0\x05I";
 
 /// A batch that executes one statement to its end and does nothing else.
 #[derive(Default)]
@@ -107,9 +110,9 @@ impl Session {
         self.io.settle_approved();
         let parts = entry.parts();
         if let Some(description) = &parts.description {
-            self.io.to_client.extend(description);
+            self.io.share(description);
         }
-        self.io.to_client.extend(&parts.rows);
+        self.io.share(&parts.rows);
         self.finish_serving(request);
         Ok(true)
     }
@@ -225,10 +228,10 @@ impl Session {
                 b'B' => self.io.to_client.extend(BIND_COMPLETE),
                 b'D' => {
                     for part in [&parts.parameters, &parts.description].into_iter().flatten() {
-                        self.io.to_client.extend(part);
+                        self.io.share(part);
                     }
                 }
-                b'E' => self.io.to_client.extend(&parts.rows),
+                b'E' => self.io.share(&parts.rows),
                 _ => {}
             }
         }
@@ -245,7 +248,7 @@ impl Session {
     }
 
     fn finish_serving(&mut self, request: &Request<'_>) {
-        self.io.to_client.extend(&message::ready(self.status.byte()));
+        self.io.share(&Bytes::from_static(READY));
         self.flow.overrun.forget();
         self.count(request.verdict.kind);
         self.shared.counters.transaction();
