@@ -1,0 +1,264 @@
+//! The cache under load, against a history: every answer is explained by what was written, while servers lag and stall,
+//! streams break and proxies are killed. `HISTORY_SECONDS` says for how long; a minute is the whole proof.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use pointsman_tests::{Proxy, Stage};
+
+use crate::common::{policy, unique};
+
+mod checker;
+mod load;
+mod trouble;
+mod world;
+
+use load::Habits;
+use trouble::{Counts, counted};
+use world::{Line, Table, World};
+
+const WRITERS: usize = world::AGENTS;
+const READERS: usize = 64;
+/// How far the stream of changes may be behind.
+const LAG_MAX: Duration = Duration::from_secs(2);
+/// How late writes made elsewhere may show, where the rule does not say.
+const BOUND: Duration = Duration::from_secs(3);
+/// What `max_staleness` says where a rule has it.
+const STALENESS: Duration = Duration::from_secs(2);
+/// How long after the last write every proxy must answer with what the primary has.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// For how long the load runs.
+fn span() -> Duration {
+    let told = std::env::var("HISTORY_SECONDS").ok();
+    let seconds = told.map(|text| text.parse().expect("HISTORY_SECONDS is a number"));
+    Duration::from_secs(seconds.unwrap_or(15))
+}
+
+/// A table for each way to cache.
+fn tables() -> Vec<Table> {
+    let table = |prefix: &str, key, share, cache, bound| Table {
+        name: unique(prefix),
+        key,
+        feed: prefix.contains("feed"),
+        share,
+        cache,
+        bound,
+    };
+    vec![
+        table("keyed_agents", "agent_id", 30, "ttl: 60s, invalidate_by: [agent_id]", BOUND),
+        table("bounded_agents", "agent_id", 25, "ttl: 60s, max_staleness: 2s", STALENESS),
+        table("fading_feeds", "agent_id", 30, "ttl: 300ms, stale_while_revalidate: 10s", BOUND),
+        // No rule tells apart what is written by this column: any write drops everything read from the table.
+        table("whole_agents", "owner", 8, "ttl: 60s", BOUND),
+        table("whole_feeds", "owner", 7, "ttl: 60s", BOUND),
+    ]
+}
+
+/// The rules for these tables.
+fn spec(tables: &[Table]) -> String {
+    let rules = tables.iter().map(|Table { name, cache, .. }| {
+        format!("    - {{name: {name}, match: {{tables: [{name}]}}, cache: {{{cache}}}}}\n")
+    });
+    format!("  rules:\n{}", rules.collect::<String>())
+}
+
+/// Proxies' configuration beside their policies; only the first of the replicas is read from.
+const CONFIG: &str = "\
+replicas: [\"postgres://postgres:password@127.0.0.1:$REPLICA/app\"]
+pool: {size: 24, checkout_timeout: 20s}
+health: {interval: 100ms, timeout: 5s}
+max_lag: 1s
+";
+
+/// Servers with these tables, of which the second replica is the one that commits wait for.
+async fn stage(tables: &[Table]) -> Stage {
+    let stage = Stage::new().replicas(2).setting("wal_level = logical").start().await;
+    let definitions: String = tables.iter().map(Table::define).collect();
+    stage.primary.sql(&definitions).await;
+    stage.primary.sql("CREATE PUBLICATION pointsman FOR ALL TABLES").await;
+    trouble::synchronous(&stage).await;
+    stage
+}
+
+/// Writers and readers at work.
+struct Load(tokio::task::JoinSet<()>);
+
+impl Load {
+    fn begin(world: &Arc<World>, habits: Habits) -> Self {
+        let mut tasks = tokio::task::JoinSet::new();
+        for agent in 0..WRITERS {
+            tasks.spawn(load::write(Arc::clone(world), agent, habits));
+        }
+        for number in 0..READERS {
+            tasks.spawn(load::read(Arc::clone(world), number, habits));
+        }
+        Self(tasks)
+    }
+
+    /// Waits for all to stop; what they panic with goes on.
+    async fn end(mut self) {
+        while let Some(ended) = self.0.join_next().await {
+            if let Err(error) = ended {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+    }
+}
+
+/// Sleeps until a part of the load's time is over; false if it has ended before.
+async fn until(world: &World, begun: Instant, part: f64) -> bool {
+    let at = begun + span().mul_f64(part);
+    while Instant::now() < at && !world.stopped() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    !world.stopped()
+}
+
+/// When nobody writes any more every proxy answers what the primary has, however it is asked.
+async fn assert_quiet(world: &World) {
+    world.stop.store(false, Ordering::Relaxed);
+    let mut direct = Line::new(None);
+    assert!(direct.ready(world).await, "the primary takes sessions");
+    let mut truth = HashMap::new();
+    for place in world.places() {
+        let newest = load::newest(world, &mut direct, place, 0).await.expect("the primary answers");
+        truth.insert((place.table, place.agent), newest);
+    }
+    let deadline = Instant::now() + QUIET;
+    for number in 0..world.proxies.len() {
+        let mut line = Line::new(Some(number));
+        assert!(line.ready(world).await, "the proxy takes sessions");
+        for (place, way) in world.places().flat_map(|place| (0..4).map(move |way| (place, way))) {
+            let expected = truth.get(&(place.table, place.agent)).copied();
+            loop {
+                let newest = load::newest(world, &mut line, place, way).await;
+                if newest == expected {
+                    break;
+                }
+                assert!(
+                    Instant::now() < deadline,
+                    "after quiet proxy {number} reads {newest:?} of {}, asked in way {way}; \
+                     the primary has {expected:?}",
+                    world.item(place).name
+                );
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+/// It was a test of the cache: much was served from memory, and much was not.
+fn assert_worth(world: &World, counts: &Counts, reasons_min: usize) {
+    let reads = |outcome| counted(counts, "pointsman_cache_reads_total", outcome);
+    let hits = reads("hit") + reads("stale_hit");
+    let all = hits + reads("followed") + reads("absent") + reads("invalidated") + reads("expired");
+    assert!(hits > 0.3 * all, "only {hits} of {all} cached reads were served from memory");
+    assert!(reads("invalidated") > 100.0, "{} reads met what was dropped", reads("invalidated"));
+    let reasons = trouble::labels(counts, "pointsman_cache_not_stored_total");
+    assert!(reasons.len() >= reasons_min, "fills were refused for {reasons:?} alone");
+    assert!(world.slowest.load(Ordering::Relaxed) > 100_000, "no commit waited for the standby");
+}
+
+/// Two proxies that hear each other's writes by the stream of changes, and others'; one is killed and started again, one
+/// is given other policies, the streams fall silent and break.
+#[tokio::test]
+async fn every_read_is_explained() {
+    if Proxy::is_direct() {
+        return;
+    }
+    let tables = tables();
+    let stage = stage(&tables).await;
+    let changes = format!("cache: {{changes: {{lag_max: {}s}}}}\n", LAG_MAX.as_secs());
+    let policies = [policy(&stage, &spec(&tables)), policy(&stage, &spec(&tables))];
+    let mut proxies = Vec::new();
+    for policies in &policies {
+        proxies.push(stage.proxy(&format!("{policies}{CONFIG}{changes}")).await);
+    }
+    let world = Arc::new(World::new(stage, proxies, tables));
+    let habits = Habits {
+        by_proxy: [40, 35],
+        write_pause: Duration::from_millis(500),
+        read_pause: Duration::from_millis(40),
+        two_phases: Some(1),
+    };
+    let begun = Instant::now();
+    let load = Load::begin(&world, habits);
+    let troubles =
+        [tokio::spawn(trouble::lag(Arc::clone(&world))), tokio::spawn(trouble::stall(Arc::clone(&world)))];
+    let mut counts = Counts::new();
+    if until(&world, begun, 0.2).await {
+        assert_eq!(trouble::break_streams(&world.stage.primary).await, "2", "each proxy has its stream");
+    }
+    if until(&world, begun, 0.35).await {
+        trouble::count(&world.proxies[0], &mut counts).await;
+        world.crash(0).await;
+    }
+    if until(&world, begun, 0.5).await {
+        let path = policies[1].trim_start_matches("policies: ").trim_end();
+        let text = std::fs::read_to_string(path).expect("the policies are there");
+        std::fs::write(path, text.replace("60s", "50s")).expect("the policies are written");
+        world.proxies[1].signal("HUP");
+    }
+    if until(&world, begun, 0.65).await {
+        trouble::silence_streams(&world.stage.primary, LAG_MAX + Duration::from_millis(1500)).await;
+    }
+    until(&world, begun, 1.0).await;
+    world.stop.store(true, Ordering::Relaxed);
+    load.end().await;
+    for trouble in troubles {
+        trouble.await.expect("trouble ends");
+    }
+    for proxy in &world.proxies {
+        trouble::count(proxy, &mut counts).await;
+    }
+    trouble::print(&world, &counts);
+    world.assert_right();
+    assert_quiet(&world).await;
+    assert_worth(&world, &counts, 3);
+    assert!(counted(&counts, "pointsman_cache_commits_total", "") > 100.0, "the streams brought commits");
+    assert!(counted(&counts, "pointsman_cache_stream_breaks_total", "") >= 2.0, "the streams broke off");
+    assert_eq!(world.read_errors[1].load(Ordering::Relaxed), 0, "who is not killed, answers");
+}
+
+/// Without a stream of changes, a proxy's own writes are always seen, though servers' sessions are ended while they
+/// commit.
+#[tokio::test]
+async fn own_writes_are_explained_without_a_stream() {
+    if Proxy::is_direct() {
+        return;
+    }
+    let tables = tables();
+    let stage = stage(&tables).await;
+    let config = format!("{}{CONFIG}cache: {{changes: {{mode: off}}}}\n", policy(&stage, &spec(&tables)));
+    let proxy = stage.proxy(&config).await;
+    let world = Arc::new(World::new(stage, vec![proxy], tables));
+    let habits = Habits {
+        by_proxy: [100, 0],
+        write_pause: Duration::from_millis(500),
+        read_pause: Duration::from_millis(40),
+        two_phases: None,
+    };
+    let begun = Instant::now();
+    let load = Load::begin(&world, habits);
+    let troubles =
+        [tokio::spawn(trouble::lag(Arc::clone(&world))), tokio::spawn(trouble::stall(Arc::clone(&world)))];
+    let killer = tokio::spawn(trouble::kill(Arc::clone(&world)));
+    until(&world, begun, 1.0).await;
+    world.stop.store(true, Ordering::Relaxed);
+    load.end().await;
+    for trouble in troubles {
+        trouble.await.expect("trouble ends");
+    }
+    let killed = killer.await.expect("trouble ends");
+    let mut counts = Counts::new();
+    trouble::count(&world.proxies[0], &mut counts).await;
+    println!("{killed} sessions of the primary's were ended");
+    trouble::print(&world, &counts);
+    world.assert_right();
+    assert_quiet(&world).await;
+    assert_worth(&world, &counts, 2);
+    let lost = world.doubts.load(Ordering::Relaxed);
+    assert!(lost > 5, "only {lost} writes were lost");
+}
