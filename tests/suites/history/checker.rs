@@ -83,14 +83,8 @@ pub(super) struct Item {
 impl Item {
     /// An item whose first version, 1, everybody knows.
     pub fn new(name: String, bound: Micros) -> Self {
-        let first = Write {
-            version: 1,
-            session: usize::MAX,
-            route: Route::Direct,
-            sent: 0,
-            ended: 0,
-            fate: Fate::Committed,
-        };
+        let first =
+            Write { version: 1, session: 0, route: Route::Direct, sent: 0, ended: 0, fate: Fate::Committed };
         Self { name, bound, writes: vec![first], reads: VecDeque::new() }
     }
 
@@ -159,13 +153,17 @@ impl Item {
 
     /// An answer that is wrong, with what happened to the item last.
     pub fn report(&self, wrong: Wrong, read: &Read) -> String {
-        let mut told = format!("{wrong:?}: {} (bound {} ms)\n  {read}\n", self.name, self.bound / 1000);
+        let mut told = format!(
+            "{wrong:?} was missed or read of {} (bound {} ms):\n  {read}\n",
+            self.name,
+            self.bound / 1000
+        );
         let shown = self.writes.iter().rev().filter(|write| write.sent <= read.ended).take(SHOWN);
-        for write in shown.collect::<Vec<_>>().into_iter().rev() {
-            writeln!(told, "    {write}").expect("a string takes it");
-        }
-        for read in &self.reads {
-            writeln!(told, "    {read}").expect("a string takes it");
+        let mut events: Vec<_> = shown.map(|write| (write.sent, write.to_string())).collect();
+        events.extend(self.reads.iter().map(|read| (read.begun, read.to_string())));
+        events.sort();
+        for (_, event) in events {
+            writeln!(told, "    {event}").expect("a string takes it");
         }
         told
     }
@@ -201,79 +199,87 @@ impl fmt::Display for Read {
     }
 }
 
-const FIRST: Route = Route::Proxy { number: 0, life: 0 };
-const SECOND: Route = Route::Proxy { number: 1, life: 0 };
+mod tests {
+    use super::{Fate, Item, Micros, Read, Route, Wrong};
 
-/// An item with version 2 rolled back, 3 and 4 committed by these ways at 100 and 200 ms, 5 unknown since 300 ms.
-fn item(third: Route, fourth: Route) -> Item {
-    let mut item = Item::new("an item".to_owned(), 1_000_000);
-    for (route, sent, ended, fate) in [
-        (FIRST, 10_000, 20_000, Fate::RolledBack),
-        (third, 90_000, 100_000, Fate::Committed),
-        (fourth, 190_000, 200_000, Fate::Committed),
-        (FIRST, 300_000, Micros::MAX, Fate::Unknown),
-    ] {
-        let version = item.send(7, route, sent);
-        item.end(version, fate, ended);
+    const FIRST: Route = Route::Proxy { number: 0, life: 0 };
+    const SECOND: Route = Route::Proxy { number: 1, life: 0 };
+
+    /// An item with version 2 rolled back, 3 and 4 committed by these ways at 100 and 200 ms, 5 unknown since 300 ms.
+    fn item(third: Route, fourth: Route) -> Item {
+        let mut item = Item::new("an item".to_owned(), 1_000_000);
+        for (route, sent, ended, fate) in [
+            (FIRST, 10_000, 20_000, Fate::RolledBack),
+            (third, 90_000, 100_000, Fate::Committed),
+            (fourth, 190_000, 200_000, Fate::Committed),
+            (FIRST, 300_000, Micros::MAX, Fate::Unknown),
+        ] {
+            let version = item.send(7, route, sent);
+            item.end(version, fate, ended);
+        }
+        item
     }
-    item
-}
 
-fn judged(
-    item: &mut Item,
-    session: usize,
-    route: Route,
-    begun: Micros,
-    versions: &[i64],
-) -> Result<(), Wrong> {
-    let read = Read { session, route, begun, ended: begun + 1_000, versions: versions.to_vec() };
-    let judged = item.judge(read.clone());
-    if let Err(wrong) = judged {
-        let told = item.report(wrong, &read);
-        assert!(told.contains("an item") && told.contains("writes 3"), "{told}");
+    fn judged(
+        item: &mut Item,
+        session: usize,
+        route: Route,
+        begun: Micros,
+        versions: &[i64],
+    ) -> Result<(), Wrong> {
+        let read = Read { session, route, begun, ended: begun + 1_000, versions: versions.to_vec() };
+        let judged = item.judge(read.clone());
+        if let Err(wrong) = judged {
+            let told = item.report(wrong, &read);
+            assert!(told.contains("an item") && told.contains("writes 3"), "{told}");
+        }
+        judged
     }
-    judged
-}
 
-/// A good history has nothing wrong.
-#[test]
-fn what_is_allowed_passes() {
-    let mut item = item(FIRST, Route::Direct);
-    assert_eq!(judged(&mut item, 7, FIRST, 95_000, &[1]), Ok(()), "it may be committed, or not yet");
-    assert_eq!(judged(&mut item, 7, FIRST, 95_000, &[3]), Ok(()), "it may be committed, or not yet");
-    assert_eq!(judged(&mut item, 9, SECOND, 150_000, &[1]), Ok(()), "elsewhere it shows later");
-    assert_eq!(judged(&mut item, 7, FIRST, 1_100_000, &[3]), Ok(()), "4 was written elsewhere");
-    assert_eq!(judged(&mut item, 7, FIRST, 1_100_000, &[4, 3, 1]), Ok(()));
-    assert_eq!(judged(&mut item, 7, FIRST, 9_000_000, &[5]), Ok(()), "nobody knows of 5");
-    assert_eq!(judged(&mut item, 7, FIRST, 9_000_000, &[4]), Ok(()), "nobody knows of 5");
-    item.end(5, Fate::Found, 9_000_000);
-    assert_eq!(judged(&mut item, 7, FIRST, 9_900_000, &[4]), Ok(()), "5 was found not long ago");
-    assert_eq!(item.committed(), 4);
-}
+    /// A good history has nothing wrong.
+    #[test]
+    fn what_is_allowed_passes() {
+        let mut item = item(FIRST, Route::Direct);
+        assert_eq!(judged(&mut item, 7, FIRST, 95_000, &[1]), Ok(()), "it may be committed, or not yet");
+        assert_eq!(judged(&mut item, 7, FIRST, 95_000, &[3]), Ok(()), "it may be committed, or not yet");
+        assert_eq!(judged(&mut item, 9, SECOND, 150_000, &[1]), Ok(()), "elsewhere it shows later");
+        assert_eq!(judged(&mut item, 7, FIRST, 1_100_000, &[3]), Ok(()), "4 was written elsewhere");
+        assert_eq!(judged(&mut item, 7, FIRST, 1_100_000, &[4, 3, 1]), Ok(()));
+        assert_eq!(judged(&mut item, 7, FIRST, 9_000_000, &[5]), Ok(()), "nobody knows of 5");
+        assert_eq!(judged(&mut item, 7, FIRST, 9_000_000, &[4]), Ok(()), "nobody knows of 5");
+        item.end(5, Fate::Found, 9_000_000);
+        assert_eq!(judged(&mut item, 7, FIRST, 9_900_000, &[4]), Ok(()), "5 was found not long ago");
+        assert_eq!(item.committed(), 4);
+    }
 
-/// Each kind of wrong is told.
-#[test]
-fn what_is_wrong_is_told() {
-    let mut item = item(FIRST, Route::Direct);
-    assert_eq!(judged(&mut item, 7, FIRST, 95_000, &[]), Err(Wrong::Nothing));
-    assert_eq!(judged(&mut item, 7, FIRST, 95_000, &[6]), Err(Wrong::NeverWritten(6)));
-    assert_eq!(judged(&mut item, 7, FIRST, 95_000, &[5]), Err(Wrong::NeverWritten(5)), "not sent by then");
-    assert_eq!(judged(&mut item, 7, FIRST, 95_000, &[2]), Err(Wrong::RolledBack(2)));
-    assert_eq!(judged(&mut item, 7, FIRST, 250_000, &[4, 3, 2]), Err(Wrong::RolledBack(2)), "anywhere");
-    assert_eq!(judged(&mut item, 7, FIRST, 100_000, &[1]), Err(Wrong::OwnWrite(3)));
-    assert_eq!(judged(&mut item, 8, FIRST, 100_000, &[1]), Err(Wrong::Acknowledged(3)));
-    assert_eq!(judged(&mut item, 8, SECOND, 1_100_001, &[1]), Err(Wrong::Stale(3)));
-    assert_eq!(judged(&mut item, 8, SECOND, 1_200_001, &[3]), Err(Wrong::Stale(4)));
-    item.end(5, Fate::Found, 9_000_000);
-    assert_eq!(judged(&mut item, 8, SECOND, 10_000_001, &[4]), Err(Wrong::Stale(5)));
-}
+    /// Each kind of wrong is told.
+    #[test]
+    fn what_is_wrong_is_told() {
+        let mut item = item(FIRST, Route::Direct);
+        assert_eq!(judged(&mut item, 7, FIRST, 95_000, &[]), Err(Wrong::Nothing));
+        assert_eq!(judged(&mut item, 7, FIRST, 95_000, &[6]), Err(Wrong::NeverWritten(6)));
+        assert_eq!(
+            judged(&mut item, 7, FIRST, 95_000, &[5]),
+            Err(Wrong::NeverWritten(5)),
+            "not sent by then"
+        );
+        assert_eq!(judged(&mut item, 7, FIRST, 95_000, &[2]), Err(Wrong::RolledBack(2)));
+        assert_eq!(judged(&mut item, 7, FIRST, 250_000, &[4, 3, 2]), Err(Wrong::RolledBack(2)), "anywhere");
+        assert_eq!(judged(&mut item, 7, FIRST, 100_000, &[1]), Err(Wrong::OwnWrite(3)));
+        assert_eq!(judged(&mut item, 8, FIRST, 100_000, &[1]), Err(Wrong::Acknowledged(3)));
+        assert_eq!(judged(&mut item, 8, SECOND, 1_100_001, &[1]), Err(Wrong::Stale(3)));
+        assert_eq!(judged(&mut item, 8, SECOND, 1_200_001, &[3]), Err(Wrong::Stale(4)));
+        item.end(5, Fate::Found, 9_000_000);
+        assert_eq!(judged(&mut item, 8, SECOND, 10_000_001, &[4]), Err(Wrong::Stale(5)));
+    }
 
-/// A proxy that was started again vouches for what it heard itself, and so does every other.
-#[test]
-fn a_proxys_word_is_its_own() {
-    let again = Route::Proxy { number: 0, life: 1 };
-    let mut item = item(FIRST, again);
-    assert_eq!(judged(&mut item, 7, again, 150_000, &[1]), Ok(()));
-    assert_eq!(judged(&mut item, 7, again, 200_000, &[3]), Err(Wrong::OwnWrite(4)));
-    assert_eq!(judged(&mut item, 7, again, 200_000, &[1]), Err(Wrong::OwnWrite(4)));
+    /// A proxy that was started again vouches for what it heard itself, and so does every other.
+    #[test]
+    fn a_proxys_word_is_its_own() {
+        let again = Route::Proxy { number: 0, life: 1 };
+        let mut item = item(FIRST, again);
+        assert_eq!(judged(&mut item, 7, again, 150_000, &[1]), Ok(()));
+        assert_eq!(judged(&mut item, 7, again, 200_000, &[3]), Err(Wrong::OwnWrite(4)));
+        assert_eq!(judged(&mut item, 7, again, 200_000, &[1]), Err(Wrong::OwnWrite(4)));
+    }
 }

@@ -5,26 +5,25 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pointsman_tests::tools::signal;
-use pointsman_tests::{Proxy, Server, eventually};
+use pointsman_tests::{PASSWORD, Proxy, Server, Stage, eventually};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::world::World;
 use crate::common::SOON;
 
-/// The stage's second replica, on which commits wait.
-pub(super) const STALLS: &str = "stalls";
+/// What the standby calls itself that commits wait for.
+const STALLS: &str = "stalls";
 
 /// Counters by metric and by the value of one label.
 pub(super) type Counts = BTreeMap<(String, String), f64>;
 
 /// Makes commits wait for the second replica.
-pub(super) async fn synchronous(world_stage: &pointsman_tests::Stage) {
-    let (primary, standby) = (&world_stage.primary, &world_stage.replicas[1]);
+pub(super) async fn synchronous(stage: &Stage) {
+    let (primary, standby) = (&stage.primary, &stage.replicas[1]);
     let conninfo = format!(
         "host=127.0.0.1 port={} user=postgres password={} application_name={STALLS}",
-        primary.port,
-        pointsman_tests::PASSWORD
+        primary.port, PASSWORD
     );
     standby.sql(&format!("ALTER SYSTEM SET primary_conninfo = '{conninfo}'")).await;
     standby.sql("SELECT pg_reload_conf()").await;
@@ -69,18 +68,15 @@ pub(super) async fn stall(world: Arc<World>) {
 }
 
 /// Ends servers' sessions that are about to commit, or wait for it, without a word to whoever sent the commit.
-pub(super) async fn kill(world: Arc<World>) -> u64 {
+pub(super) async fn kill(world: Arc<World>) {
     const KILL: &str = "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity \
         WHERE usename = 'app' AND (wait_event = 'SyncRep' OR state <> 'idle') ORDER BY random() LIMIT 2) AS found";
     let mut rng = StdRng::seed_from_u64(3);
     let admin = world.stage.primary.admin().await;
-    let mut killed = 0;
     while !world.stopped() {
-        let row = admin.query_one(KILL, &[]).await.expect("the superuser ends sessions");
-        killed += u64::try_from(row.get::<_, i64>(0)).expect("a count");
+        admin.query_one(KILL, &[]).await.expect("the superuser ends sessions");
         tokio::time::sleep(between(&mut rng, 50, 250)).await;
     }
-    killed
 }
 
 /// Ends the streams of changes: the proxies must notice and begin anew.

@@ -25,6 +25,8 @@ pub(super) struct Table {
     pub share: u32,
     /// What its rule says of caching.
     pub cache: &'static str,
+    /// Nobody writes it through a proxy.
+    pub foreign: bool,
     /// How late other proxies' writes may show.
     pub bound: Duration,
 }
@@ -50,11 +52,47 @@ impl Table {
         ]
     }
 
+    /// One statement that writes a version in another way, in simple queries' messages.
+    pub fn change_otherwise(&self, agent: usize, version: i64) -> Vec<u8> {
+        let Self { name, key, .. } = self;
+        let row = format!("{key} = {agent} AND {name}.version < {version}");
+        let sql = match version % 3 {
+            _ if self.feed => {
+                let copy = msg::query(&format!("COPY {name} ({key}, version) FROM STDIN"));
+                let row = format!("{agent}\t{version}\n");
+                return [copy, msg::copy_data(row.as_bytes()), msg::copy_done()].concat();
+            }
+            0 => format!("UPDATE {name} SET version = {version}, {key} = {key} WHERE {row}"),
+            1 => format!(
+                "INSERT INTO {name} ({key}, version) VALUES ({agent}, {version})
+                 ON CONFLICT ({key}) DO UPDATE SET version = excluded.version WHERE {name}.{row}"
+            ),
+            _ => format!(
+                "MERGE INTO {name} USING (VALUES ({agent})) v (k) ON {name}.{key} = v.k AND {name}.{row}
+                 WHEN MATCHED THEN UPDATE SET version = {version}"
+            ),
+        };
+        msg::query(&sql)
+    }
+
     /// A read of an item, the newest version first.
     pub fn read(&self, agent: &str) -> String {
+        self.read_where(&format!("{} = {agent}", self.key))
+    }
+
+    /// The same, asked in a way that says less about what is read.
+    pub fn read_otherwise(&self, agent: usize, way: u32) -> String {
         let Self { name, key, .. } = self;
+        self.read_where(&match way % 3 {
+            0 => format!("{key} IN (-1, {agent})"),
+            1 => format!("{key} = ANY ('{{{agent},-2}}')"),
+            _ => format!("{key} = (SELECT max(o.{key}) FROM {name} o WHERE o.{key} = {agent})"),
+        })
+    }
+
+    fn read_where(&self, condition: &str) -> String {
         let order = if self.feed { " ORDER BY version DESC LIMIT 5" } else { "" };
-        format!("SELECT version FROM {name} WHERE {key} = {agent}{order}")
+        format!("SELECT version FROM {} WHERE {condition}{order}", self.name)
     }
 
     /// Makes it, with version 1 of each item.
@@ -125,7 +163,7 @@ impl World {
             slowest: AtomicU64::new(0),
             read_errors: [AtomicU64::new(0), AtomicU64::new(0)],
             last: AtomicUsize::new(0),
-            sessions: AtomicUsize::new(0),
+            sessions: AtomicUsize::new(1),
             told: Mutex::new(Vec::new()),
             began: Instant::now(),
             stage,
