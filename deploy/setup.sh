@@ -3,7 +3,7 @@
 # usage: deploy/setup.sh [build|demo|test|bench]
 #   build  what compiles the program: C and C++ compiler, cmake, libclang, make
 #   demo   build, and a PostgreSQL server (14 or newer), python3            (default)
-#   test   demo, and openssl, a Python venv with psycopg 3 and asyncpg, node with pg, a JDK with the JDBC driver
+#   test   demo, and Redis, openssl, a Python venv with psycopg 3 and asyncpg, node with pg, a JDK with the JDBC driver
 #   bench  demo, and PgBouncer and HAProxy to compare with
 # For Debian and Ubuntu, as root or with sudo. Rust (https://rustup.rs) is expected to be there already. The Python and
 # node packages go under target/drivers in the checkout, nothing else is written outside apt's own places.
@@ -48,7 +48,8 @@ want_demo() {
   postgres_there || missing+=(postgresql)
 }
 want_test() {
-  want_demo; need openssl openssl; need javac default-jdk-headless; need node nodejs; need npm npm
+  want_demo; need redis-server redis-server; need redis-cli redis-tools; need setpriv util-linux
+  need openssl openssl; need javac default-jdk-headless; need node nodejs; need npm npm
   [ -e /usr/share/java/postgresql.jar ] || missing+=(libpostgresql-jdbc-java)
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 }

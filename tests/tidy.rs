@@ -12,11 +12,19 @@ const FLOORS: &[(&str, &str, &[&str])] = &[
     ("pointsman-sql", "proxy/sql", &[]),
     ("pointsman-policy", "proxy/policy", &["pointsman-sql"]),
     ("pointsman-cache", "proxy/cache", &["pointsman-wire", "pointsman-sql", "pointsman-policy"]),
+    ("pointsman-shared", "proxy/shared", &["pointsman-cache", "pointsman-policy"]),
     ("pointsman-plugin-host", "proxy/plugin-host", &[]),
     (
         "pointsman",
         "proxy/server",
-        &["pointsman-wire", "pointsman-sql", "pointsman-policy", "pointsman-cache", "pointsman-plugin-host"],
+        &[
+            "pointsman-wire",
+            "pointsman-sql",
+            "pointsman-policy",
+            "pointsman-cache",
+            "pointsman-shared",
+            "pointsman-plugin-host",
+        ],
     ),
 ];
 

@@ -8,6 +8,7 @@ pub mod forwarder;
 pub mod msg;
 pub mod pem;
 pub mod proxy;
+pub mod redis;
 pub mod server;
 pub mod stage;
 pub mod wait;
@@ -15,6 +16,7 @@ pub mod wire;
 
 pub use forwarder::Forwarder;
 pub use proxy::Proxy;
+pub use redis::Redis;
 pub use server::Server;
 pub use stage::{Stage, StageBuilder};
 pub use wait::{eventually, within};

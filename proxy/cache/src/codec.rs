@@ -17,6 +17,13 @@ use pointsman_policy::Scope;
 const MAGIC: [u8; 4] = *b"PMce";
 /// Raised whenever the form or the meaning of tags, keys or hashes changes.
 pub const VERSION: u8 = 1;
+/// What every entry that [`decode`] can read begins with.
+pub const HEAD: [u8; 5] = [MAGIC[0], MAGIC[1], MAGIC[2], MAGIC[3], VERSION];
+/// Where the number of tags is (4 bytes) and where they begin (16 bytes each: number, generation), for whoever compares
+/// generations without reading the rest, as a script in the store does.
+pub const TAGS_COUNT_AT: usize = CHECKED_FROM + 5 * 8;
+/// See [`TAGS_COUNT_AT`].
+pub const TAGS_AT: usize = HEADER;
 const COMPRESSED: u8 = 1;
 const HEADER: usize = 16 + 5 * 8 + 6 * 4;
 const MISSING: u32 = u32::MAX;

@@ -110,6 +110,8 @@ pub enum NotStored {
     NotPlain,
     /// The connection broke or the client left.
     Interrupted,
+    /// The query for its tags failed.
+    NoTags,
 }
 
 named!(Refusal,
@@ -132,6 +134,7 @@ impl Named for NotStored {
         Self::TooLarge,
         Self::NotPlain,
         Self::Interrupted,
+        Self::NoTags,
     ];
 
     fn name(self) -> &'static str {
@@ -140,6 +143,7 @@ impl Named for NotStored {
             Self::TooLarge => "too_large",
             Self::NotPlain => "not_plain",
             Self::Interrupted => "interrupted",
+            Self::NoTags => "no_tags",
         }
     }
 
@@ -149,6 +153,7 @@ impl Named for NotStored {
             Self::TooLarge => Refusal::ALL.len(),
             Self::NotPlain => Refusal::ALL.len() + 1,
             Self::Interrupted => Refusal::ALL.len() + 2,
+            Self::NoTags => Refusal::ALL.len() + 3,
         }
     }
 }
@@ -186,7 +191,7 @@ impl<T: Named, const N: usize> By<T, N> {
 pub struct Counters {
     outcomes: By<Outcome, 8>,
     bypasses: By<Bypass, 14>,
-    not_stored: By<NotStored, 12>,
+    not_stored: By<NotStored, 13>,
     unreadable: By<Unreadable, 8>,
     stored: AtomicU64,
     bytes_stored: AtomicU64,
@@ -266,7 +271,7 @@ pub struct Counts {
     /// By [`Bypass`].
     pub bypasses: [u64; 14],
     /// By [`NotStored`].
-    pub not_stored: [u64; 12],
+    pub not_stored: [u64; 13],
     /// By [`Unreadable`].
     pub unreadable: [u64; 8],
     /// Results stored.

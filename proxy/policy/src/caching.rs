@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use plan::{Change, Dependence, KeyColumn, Pinned, Reads, Writes, reads, writes};
 pub use row_tag::RowTag;
-pub use template::{TagTemplate, TemplateError};
+pub use template::{TagTemplate, TemplateError, value_of};
 pub use who::{AsksWho, identity_sensitive};
 
 /// Who shares an entry.

@@ -75,7 +75,7 @@ pub struct Catalog {
     busy_casts: bool,
     /// By slot: the columns by which rows of all its tables can be told apart.
     keys: HashMap<u16, Box<[KeyColumn]>>,
-    /// A user's operator `=` compares values of PostgreSQL's own types.
+    /// A user's operator `=` may compare values of PostgreSQL's own types.
     odd_equality: bool,
     /// By role: the settings that its sessions begin with.
     role_settings: HashMap<Box<str>, Box<str>>,
@@ -96,6 +96,13 @@ struct Function {
     reads: Box<[Relation]>,
     /// Whose session its result is for.
     asks: AsksWho,
+}
+
+impl Function {
+    /// It reads and writes no relation, unless its statement names it.
+    fn is_quiet(&self) -> bool {
+        self.plain && self.reads.is_empty()
+    }
 }
 
 /// A relation.

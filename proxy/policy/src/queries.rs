@@ -169,18 +169,21 @@ JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.polrelid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE p.polqual IS NOT NULL";
 
-/// name of an operator whose function is volatile or a user's, schema and name of that function, whether it is volatile
-/// (`t`, `f`), whether its operands are of PostgreSQL's own types (`t`, `f`).
+/// name of an operator whose function is volatile or a user's, or that is a user's `=`, schema and name of that function,
+/// whether it is volatile (`t`, `f`), whether it is a user's and one of its operands is of PostgreSQL's own types (`t`, `f`).
 pub const OPERATORS: &str = "\
 SELECT o.oprname::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text,
   CASE WHEN p.provolatile OPERATOR(pg_catalog.=) 'v'::pg_catalog.\"char\" THEN 't' ELSE 'f' END,
-  CASE WHEN o.oprleft OPERATOR(pg_catalog.<) 16384::pg_catalog.oid
-      AND o.oprright OPERATOR(pg_catalog.<) 16384::pg_catalog.oid THEN 't' ELSE 'f' END
+  CASE WHEN o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+      AND (o.oprleft OPERATOR(pg_catalog.<) 16384::pg_catalog.oid
+        OR o.oprright OPERATOR(pg_catalog.<) 16384::pg_catalog.oid) THEN 't' ELSE 'f' END
 FROM pg_catalog.pg_operator o
 JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
 WHERE p.provolatile OPERATOR(pg_catalog.=) 'v'::pg_catalog.\"char\"
-  OR p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
+  OR p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  OR (o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+    AND o.oprname OPERATOR(pg_catalog.=) '='::pg_catalog.name)";
 
 /// schema and name of a user's type, and a function that its values or casts to it call: its input and output
 /// functions, a cast's function, or (as an expression) a domain's check. Functions of casts that no text shows come

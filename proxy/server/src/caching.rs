@@ -6,6 +6,7 @@ pub mod changes;
 pub mod config;
 pub mod console;
 pub mod definitions;
+pub mod fleet;
 pub mod keeper;
 pub mod tags;
 pub mod verdict;
@@ -17,6 +18,8 @@ use std::time::Instant;
 use pointsman_cache::{Flights, Millis, Store, StoreLimits};
 
 use config::CacheConfig;
+use fleet::Fleet;
+use pointsman_shared::ConfigError;
 
 /// All entries of the process, of every cluster and database, and the fills under way.
 #[derive(Debug)]
@@ -29,24 +32,31 @@ pub struct ResultCache {
     pub entry_bytes_max: usize,
     /// What `Millis` count from.
     began: Instant,
+    /// The other proxies; none if results are not shared.
+    pub fleet: Option<Arc<Fleet>>,
     /// Tags marked by request, since start.
     invalidated: AtomicU64,
 }
 
 impl ResultCache {
     /// An empty cache; none if it may hold nothing.
-    pub fn new(config: &CacheConfig) -> Option<Arc<Self>> {
+    ///
+    /// # Errors
+    /// The shared store's configuration cannot be used.
+    pub fn new(config: &CacheConfig) -> Result<Option<Arc<Self>>, ConfigError> {
         if config.memory == 0 {
-            return None;
+            return Ok(None);
         }
+        let fleet = config.redis.as_ref().map(|redis| Fleet::new(redis.shared())).transpose()?;
         let limits = StoreLimits { bytes_max: config.memory, entry_bytes_max: config.max_entry };
-        Some(Arc::new(Self {
+        Ok(Some(Arc::new(Self {
             store: Store::new(limits),
             flights: Flights::new(),
             entry_bytes_max: config.max_entry,
             began: Instant::now(),
+            fleet,
             invalidated: AtomicU64::new(0),
-        }))
+        })))
     }
 
     /// A moment, as entries have it.

@@ -11,6 +11,7 @@ use crate::config::{ConfigSource, Flags};
 use crate::serve::{self, ServeError};
 use crate::upstream::config::PoolMode;
 
+mod changes;
 mod check;
 mod explain;
 
@@ -41,6 +42,8 @@ enum Command {
     Check(Check),
     /// Say where a statement goes, and why.
     Explain(Box<explain::Explain>),
+    /// Prepare a primary for the cache's change stream.
+    Changes(changes::Changes),
     /// Print the JSON Schema of policy files, for editors.
     Schema,
 }
@@ -129,6 +132,7 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Check(check) => check::run(&check.files),
             Command::Explain(explain) => explain.run(),
+            Command::Changes(changes) => changes.run(),
             Command::Schema => {
                 print!("{}", pointsman_policy::schema());
                 ExitCode::SUCCESS
@@ -213,6 +217,7 @@ mod tests {
             "serve",
             "check",
             "explain",
+            "changes",
             "schema",
             "--version",
             "Try it:\n  pointsman serve",

@@ -6,19 +6,31 @@ use arc_swap::ArcSwap;
 use pointsman_policy::Overrides;
 
 use crate::caching::config::ChangesConfig;
+use crate::caching::fleet::Fleet;
 use crate::caching::keeper;
 use crate::policies::Policies;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::config::ClusterConfig;
 use crate::upstream::{catalogs, health, positions};
 
+/// What keeps results true.
+#[derive(Debug)]
+pub struct Caching {
+    /// The policies in force.
+    pub policies: Arc<ArcSwap<Policies>>,
+    /// How changes are heard of.
+    pub changes: Arc<ChangesConfig>,
+    /// The other proxies; none if results are not shared.
+    pub fleet: Option<Arc<Fleet>>,
+}
+
 /// The clusters.
 #[derive(Debug)]
 pub struct Clusters {
     all: ArcSwap<Vec<Arc<Cluster>>>,
     overrides: Arc<ArcSwap<Overrides>>,
-    /// The policies in force, and how changes are heard of: for the cache. None keeps no results.
-    caching: Option<(Arc<ArcSwap<Policies>>, Arc<ChangesConfig>)>,
+    /// For the cache; none keeps no results.
+    caching: Option<Caching>,
     /// Runs the watchers, away from the workers.
     runtime: tokio::runtime::Runtime,
 }
@@ -31,7 +43,7 @@ impl Clusters {
     pub fn start(
         configs: &[ClusterConfig],
         overrides: Overrides,
-        caching: Option<(Arc<ArcSwap<Policies>>, Arc<ChangesConfig>)>,
+        caching: Option<Caching>,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -42,6 +54,10 @@ impl Clusters {
             .build()?;
         let overrides = Arc::new(ArcSwap::from_pointee(overrides));
         let clusters = Self { all: ArcSwap::default(), overrides, caching, runtime };
+        if let Some(fleet) = clusters.caching.as_ref().and_then(|caching| caching.fleet.as_ref()) {
+            let _entered = clusters.runtime.enter();
+            fleet.start().map_err(std::io::Error::other)?;
+        }
         let all = configs.iter().map(|config| clusters.begin(config)).collect();
         clusters.all.store(Arc::new(all));
         Ok(clusters)
@@ -52,8 +68,9 @@ impl Clusters {
         self.runtime.spawn(health::watch(Arc::clone(&cluster)));
         self.runtime.spawn(positions::watch(Arc::clone(&cluster)));
         self.runtime.spawn(catalogs::watch(Arc::clone(&cluster), Arc::clone(&self.overrides)));
-        if let Some((policies, changes)) = &self.caching {
-            self.runtime.spawn(keeper::keep(Arc::clone(&cluster), Arc::clone(policies), Arc::clone(changes)));
+        if let Some(Caching { policies, changes, fleet }) = &self.caching {
+            let (policies, changes) = (Arc::clone(policies), Arc::clone(changes));
+            self.runtime.spawn(keeper::keep(Arc::clone(&cluster), policies, changes, fleet.clone()));
         }
         cluster
     }

@@ -13,7 +13,7 @@ use crate::client::config::AuthConfig;
 use crate::client::login::Door;
 use crate::client::prove::Prover;
 use crate::client::users::UserStore;
-use crate::clusters::Clusters;
+use crate::clusters::{Caching, Clusters};
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::metrics::Metrics;
@@ -118,9 +118,13 @@ impl Proxy {
         let settings = Settings::new(config, Arc::clone(&prover))?;
         let overrides = set.overrides().clone();
         let policies = Arc::new(ArcSwap::from_pointee(Policies::after(None, set)));
-        let cache = ResultCache::new(&settings.config.cache);
-        let caching =
-            cache.as_ref().map(|_| (Arc::clone(&policies), Arc::new(settings.config.cache.changes.clone())));
+        let cache = ResultCache::new(&settings.config.cache)
+            .map_err(|error| failed("cache.redis".to_owned(), &error))?;
+        let caching = cache.as_ref().map(|cache| Caching {
+            policies: Arc::clone(&policies),
+            changes: Arc::new(settings.config.cache.changes.clone()),
+            fleet: cache.fleet.clone(),
+        });
         let clusters = Clusters::start(&settings.config.clusters, overrides, caching)
             .map_err(|error| failed("cannot start the watchers".to_owned(), &error))?;
         let (closing, _) = watch::channel(false);

@@ -134,3 +134,21 @@ fn each_mistake_has_its_name() {
     assert_eq!(decode(&plain.into(), KEY, 4999), Err(Unreadable::TooLarge));
     assert_eq!(decode(&packed.into(), KEY, 4999), Err(Unreadable::TooLarge));
 }
+
+#[test]
+fn tags_are_where_others_look_for_them() {
+    let entry = Portable {
+        created_unix: 0,
+        lifetime: Lifetime::default(),
+        scope: Scope::Role,
+        position: Lsn(0),
+        era: Era(0),
+        tags: vec![(Tag::from_number(7), 8), (Tag::from_number(9), 10)],
+        parts: Parts::default(),
+    };
+    let bytes = written(&entry, 0);
+    assert_eq!(bytes[..HEAD.len()], HEAD);
+    assert_eq!(bytes[TAGS_COUNT_AT..TAGS_COUNT_AT + 4], 2_u32.to_le_bytes());
+    let numbers: Vec<u8> = [7_u64, 8, 9, 10].iter().flat_map(|number| number.to_le_bytes()).collect();
+    assert_eq!(bytes[TAGS_AT..TAGS_AT + 32], numbers);
+}

@@ -1,5 +1,7 @@
 //! Tags as policies write them: `feed:{agent_id}`, with the statement's own values in place of the names in braces.
 
+use pointsman_sql::{KeyValue, Statement, ValueRef};
+
 use super::RowTag;
 
 /// A tag with places for values.
@@ -23,8 +25,8 @@ pub enum TemplateError {
     /// A brace without its partner, at this byte.
     #[error("the brace at byte {0} has no partner (a brace itself is written twice)")]
     Brace(usize),
-    /// What stands in braces is no name of a column.
-    #[error("the braces at byte {0} hold no name")]
+    /// What stands in braces is no name of a column, nor a parameter.
+    #[error("the braces at byte {0} hold neither a column's name nor a parameter such as `$1`")]
     Name(usize),
 }
 
@@ -46,8 +48,7 @@ impl TagTemplate {
                 return Err(TemplateError::Brace(place));
             }
             let (name, left) = after.split_once('}').ok_or(TemplateError::Brace(place))?;
-            let named = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
-            if name.is_empty() || !name.chars().all(named) {
+            if !is_name(name) {
                 return Err(TemplateError::Name(place));
             }
             if !plain.is_empty() {
@@ -125,6 +126,32 @@ impl TagTemplate {
     }
 }
 
+/// Whether a word is a column's name, or a parameter: `$1`.
+fn is_name(word: &str) -> bool {
+    match word.strip_prefix('$') {
+        Some(number) => number.parse::<u32>().is_ok_and(|number| number > 0),
+        None => {
+            let named = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
+            word.chars().all(named) && word.starts_with(|letter: char| !letter.is_ascii_digit())
+        }
+    }
+}
+
+/// Where the value of a name in braces comes from: a parameter's number, or the value with which the statement pins the
+/// column of that name by `=`. `None` if it pins no such column, or several with different values.
+#[must_use]
+pub fn value_of(statement: &Statement, name: &str) -> Option<ValueRef> {
+    if let Some(number) = name.strip_prefix('$') {
+        return number.parse().ok().map(ValueRef::Param);
+    }
+    let mut values = statement.keys.predicates.iter().filter_map(|predicate| match predicate.value {
+        KeyValue::Eq(value) if &*predicate.column == name => Some(value),
+        _ => None,
+    });
+    let first = values.next().filter(|value| !matches!(value, ValueRef::Null))?;
+    values.all(|other| other == first).then_some(first)
+}
+
 impl std::fmt::Display for TagTemplate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for part in &self.parts {
@@ -169,6 +196,26 @@ mod tests {
         assert_eq!(error("feed:a}"), TemplateError::Brace(6));
         assert_eq!(error("feed:{}"), TemplateError::Name(5));
         assert_eq!(error("é{a b}"), TemplateError::Name(2));
+        for none in ["{$}", "{$0}", "{$a}", "{1}"] {
+            assert_eq!(error(none), TemplateError::Name(0), "{none}");
+        }
+    }
+
+    #[test]
+    fn names_stand_for_what_the_statement_pins() {
+        let value = |sql: &str, name: &str| {
+            let mut analyzer = pointsman_sql::Analyzer::<()>::new(1);
+            let analysis = analyzer.analyze(sql.as_bytes(), pointsman_sql::LexRules::default());
+            value_of(analysis.facts.single().expect("one statement"), name)
+        };
+        let sql = "SELECT 1 FROM a, b WHERE a.x = $2 AND a.y = 7 AND b.y = 8 AND b.z IN (1) AND b.n = NULL AND a.x = $2";
+        assert_eq!(value(sql, "x"), Some(ValueRef::Param(2)));
+        assert_eq!(value(sql, "$3"), Some(ValueRef::Param(3)));
+        for none in ["y", "z", "n", "w"] {
+            assert_eq!(value(sql, none), None, "{none}");
+        }
+        assert_eq!(value("SELECT 1 FROM a WHERE y = 7", "y"), Some(ValueRef::Literal(1)));
+        assert_eq!(value("SELECT 1 FROM a WHERE y = 7 OR true", "y"), None);
     }
 
     #[test]

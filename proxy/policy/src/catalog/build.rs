@@ -50,7 +50,7 @@ impl Catalog {
                 declared.is_some() || row.volatility == Volatility::Immutable && is_compiled(&row.source)
             };
             let reads = declared.unwrap_or_default();
-            if row.attribute && !plain {
+            if row.attribute && !(plain && reads.is_empty()) {
                 self.busy_attributes.insert(row.name.clone());
             }
             let asks = who::of_function(row);
@@ -110,8 +110,9 @@ impl Catalog {
             let own = if row.volatile { Volatility::Volatile } else { Volatility::Immutable };
             let function =
                 FunctionName { schema: Some(row.function_schema.clone()), name: row.function.clone() };
-            self.odd_equality |= &*row.name == "=" && row.plain_operands;
-            if !self.overloads(&function).all(|function| function.plain) {
+            self.odd_equality |= &*row.name == "=" && row.own_operand;
+            // What an operator's or a type's function reads, no text shows.
+            if !self.overloads(&function).all(Function::is_quiet) {
                 self.busy_operators.insert(row.name.clone());
             }
             if said.unwrap_or(own) == Volatility::Volatile {
@@ -189,14 +190,17 @@ impl Catalog {
     fn note_busy_type(&mut self, row: &TypeRow) {
         if row.function.is_empty() {
             let checked = parsed(&condition(&row.expression));
-            if !checked.is_some_and(|statement| self.is_plain(&statement)) {
+            let quiet = |statement: &Statement| {
+                self.is_plain(statement) && self.called_reads(statement) == Touched::nothing()
+            };
+            if !checked.as_ref().is_some_and(quiet) {
                 self.busy_types.insert(row.name.clone());
             }
             return;
         }
         let name = FunctionName { schema: Some(row.function_schema.clone()), name: row.function.clone() };
         // An implicit cast shows in no statement.
-        let busy = !self.overloads(&name).all(|function| function.plain);
+        let busy = !self.overloads(&name).all(Function::is_quiet);
         self.busy_casts |= busy;
     }
 
@@ -297,9 +301,9 @@ fn known(row: &RelationRow, families: &Families<'_>, columns: &Columns<'_>) -> K
         plain: matches!(row.kind, 'r' | 'p') && !row.builtin,
         row_security: row.row_security,
         asks: match row.kind {
-            'v' => AsksWho::User,
-            _ if row.row_security => AsksWho::Role,
-            _ => AsksWho::Nothing,
+            'r' | 'p' | 'm' if row.row_security => AsksWho::Role,
+            'r' | 'p' | 'm' => AsksWho::Nothing,
+            _ => AsksWho::User,
         },
         columns: columns.of(&row.schema, &row.name),
     }

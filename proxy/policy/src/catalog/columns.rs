@@ -111,7 +111,7 @@ impl Catalog {
         Some(only).filter(|known| known.plain)
     }
 
-    /// Whether `=` between values of PostgreSQL's own types is PostgreSQL's own.
+    /// Whether `=` with a value of PostgreSQL's own types is always PostgreSQL's own.
     pub(crate) fn equality_is_plain(&self) -> bool {
         !self.odd_equality
     }

@@ -82,7 +82,7 @@ pub struct PolicyRow {
     pub expression: Box<str>,
 }
 
-/// One operator whose function is volatile or a user's.
+/// One operator whose function is volatile or a user's, or a user's `=`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorRow {
     /// `oprname`.
@@ -93,8 +93,8 @@ pub struct OperatorRow {
     pub function: Box<str>,
     /// Whether the function is volatile.
     pub volatile: bool,
-    /// Whether both operands are of PostgreSQL's own types.
-    pub plain_operands: bool,
+    /// Whether it is a user's, and an operand is of one of PostgreSQL's own types.
+    pub own_operand: bool,
 }
 
 /// One function or check that values of a type, or casts to it, run.
@@ -256,7 +256,7 @@ impl Rows {
                 function_schema: row.text(1)?,
                 function: row.text(2)?,
                 volatile: row.flag(3)?,
-                plain_operands: row.flag(4)?,
+                own_operand: row.flag(4)?,
             }),
             Question::Types => self.types.push(TypeRow {
                 schema: row.text(0)?,

@@ -108,7 +108,7 @@ pub(crate) fn rows() -> Rows {
         function_schema: "public".into(),
         function: "log_visit".into(),
         volatile: true,
-        plain_operands: false,
+        own_operand: false,
     }];
     let types = vec![TypeRow {
         schema: "public".into(),

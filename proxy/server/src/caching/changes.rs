@@ -14,6 +14,7 @@ use pointsman_wire::replication::{Change, FromSender};
 
 use super::config::ChangesConfig;
 use super::definitions::{self, Digest};
+use super::fleet::Fleet;
 use crate::fault::Fault;
 use crate::policies::Policies;
 use crate::upstream::cluster::Cluster;
@@ -46,6 +47,8 @@ pub struct Listened {
     pub policies: Arc<ArcSwap<Policies>>,
     /// How.
     pub config: Arc<ChangesConfig>,
+    /// The other proxies; none if results are not shared.
+    pub fleet: Option<Arc<Fleet>>,
 }
 
 /// One stream while it lasts.
@@ -121,6 +124,8 @@ async fn begin<'a>(to: &'a Listened, server: &Arc<Server>, limit: Duration) -> R
     listener.digest.renew(&listener.own, triggered, limit).await?;
     // Whatever the stream leaves out was over before this, and whatever is in progress now is waited for.
     let snapshot = listener.snapshot().await?;
+    // Nor may others believe what was shared while nobody listened.
+    to.database.publish(&Tags::everything());
     to.ledger.open(era, Watch::Stream, &snapshot);
     to.database.freshness.note_all();
     let hearing = Hearing::Stream { slot: listener.stream.slot.clone(), definitions: triggered };
@@ -268,7 +273,9 @@ impl Listener<'_> {
             self.marks.add_everything();
         }
         if !self.marks.is_empty() {
+            self.to.database.publish(&self.marks);
             self.to.ledger.change(Commit { end: Lsn(end), xid: self.xid }, &self.marks);
+            self.to.cluster.hear(end);
             self.to.database.watched.count_commit();
         }
         if self.defines {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pointsman_shared::SharedConfig;
+
 /// The cache of results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheConfig {
@@ -11,6 +13,52 @@ pub struct CacheConfig {
     pub max_entry: usize,
     /// How changes are heard of that do not pass through here.
     pub changes: ChangesConfig,
+    /// Where results are shared with other proxies; none keeps them to this one.
+    pub redis: Option<RedisConfig>,
+}
+
+/// Where results are shared.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// `redis://` and `rediss://` addresses.
+    pub urls: Vec<String>,
+    /// They are nodes of a Redis Cluster.
+    pub cluster: bool,
+    /// What every name in the store begins with.
+    pub prefix: String,
+    /// The password, if it is not in the addresses.
+    pub password: Option<String>,
+    /// How long a client's call may take.
+    pub deadline: Duration,
+    /// Results of at least this many bytes are compressed.
+    pub compress_from: usize,
+    /// From the breaker's opening to the first try.
+    pub retry: Duration,
+}
+
+impl RedisConfig {
+    /// The same for whoever keeps the connection.
+    pub fn shared(&self) -> SharedConfig {
+        SharedConfig {
+            cluster: self.cluster,
+            prefix: self.prefix.clone(),
+            password: self.password.clone(),
+            deadline: self.deadline,
+            compress_from: self.compress_from,
+            retry: self.retry,
+            ..SharedConfig::new(self.urls.clone())
+        }
+    }
+}
+
+/// Shows neither addresses nor the password.
+impl std::fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("urls", &self.urls.len())
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How changes are heard of.
@@ -54,6 +102,6 @@ impl Default for ChangesConfig {
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { memory: 256 << 20, max_entry: 1 << 20, changes: ChangesConfig::default() }
+        Self { memory: 256 << 20, max_entry: 1 << 20, changes: ChangesConfig::default(), redis: None }
     }
 }

@@ -52,6 +52,7 @@ impl Proxy {
             fills: cache.flights.len(),
             rules: rules.collect(),
             ledgers,
+            shared: cache.fleet.as_ref().and_then(|fleet| fleet.counts()),
         })
     }
 
@@ -65,11 +66,7 @@ impl Proxy {
             for database in cluster.databases() {
                 let Some(marks) = marks(&database, what) else { continue };
                 found = true;
-                if let Some(ledger) = database.ledger() {
-                    ledger.invalidate(&marks);
-                    // Fills from replicas wait until they have followed.
-                    database.freshness.note_all();
-                }
+                database.mark(&marks);
             }
         }
         if let (Invalidation::Table(name), false) = (what, found) {
@@ -95,7 +92,8 @@ fn marks(database: &Database, what: &Invalidation) -> Option<Tags> {
         }
         Invalidation::Tag(name) => {
             let (catalog, mut named) = (database.catalog(), Tags::new());
-            tags::named(name.as_bytes(), &catalog, database.space(), &mut named, &mut Vec::new());
+            let by = tags::Naming { catalog: &catalog, space: database.space() };
+            tags::named(name.as_bytes(), true, by, &mut named, &mut Vec::new());
             // The tag of the whole table that stands beside a key's is not meant.
             let meant = named.as_slice().iter().filter(|tag| tag.kind() != pointsman_cache::TagKind::Whole);
             meant.for_each(|tag| marks.add(*tag));
@@ -120,5 +118,6 @@ fn ledger(cluster: &Cluster, database: &Database) -> Option<LedgerSnapshot> {
         doubts: state.doubts,
         behind: database.watched.seen_since().map(|since| since.elapsed().as_secs_f64()),
         bytes: state.bytes,
+        shared: database.shared().map(pointsman_shared::Database::is_open),
     })
 }

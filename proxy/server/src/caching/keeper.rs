@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
+use pointsman_cache::Tags;
 use pointsman_cache::ledger::{Backend, Era, Watch};
 use tokio::task::JoinHandle;
 
 use super::changes::{Listened, listen, snapshot};
 use super::config::{ChangesConfig, ChangesMode};
 use super::definitions::{self, Digest};
+use super::fleet::Fleet;
 use crate::fault::Fault;
 use crate::policies::Policies;
 use crate::upstream::cluster::Cluster;
@@ -32,7 +34,12 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
 const OFFER_PAUSE: Duration = Duration::from_secs(10);
 
 /// Keeps the ledgers of a cluster's databases until it is retired.
-pub async fn keep(cluster: Arc<Cluster>, policies: Arc<ArcSwap<Policies>>, config: Arc<ChangesConfig>) {
+pub async fn keep(
+    cluster: Arc<Cluster>,
+    policies: Arc<ArcSwap<Policies>>,
+    config: Arc<ChangesConfig>,
+    fleet: Option<Arc<Fleet>>,
+) {
     let mut kept: HashMap<String, JoinHandle<()>> = HashMap::new();
     while !cluster.is_retired() {
         if policies.load().set.caches() {
@@ -40,9 +47,14 @@ pub async fn keep(cluster: Arc<Cluster>, policies: Arc<ArcSwap<Policies>>, confi
                 if kept.contains_key(&database.name) {
                     continue;
                 }
+                let ledger = Arc::clone(database.keep_ledger());
+                if let Some(fleet) = &fleet {
+                    fleet.join(&database, &ledger);
+                }
                 let to = Listened {
+                    fleet: fleet.clone(),
                     cluster: Arc::clone(&cluster),
-                    ledger: Arc::clone(database.keep_ledger()),
+                    ledger,
                     policies: Arc::clone(&policies),
                     config: Arc::clone(&config),
                     database,
@@ -149,6 +161,10 @@ impl<'a> OwnWrites<'a> {
         let limit = to.cluster.config().connect_timeout();
         let era = Era(to.cluster.era());
         let own = own::connect(&to.cluster.config(), primary, &to.database.name, limit).await?;
+        if let Some(why) = to.fleet.as_ref().and_then(|fleet| fleet.gap()) {
+            to.ledger.close();
+            return Err(Fault::pointsman("57P05", format!("other proxies are not heard: {why}")));
+        }
         let mut digest = Digest::default();
         digest.renew(&own, false, limit).await?;
         let opened = to.ledger.state();
@@ -189,6 +205,10 @@ impl<'a> OwnWrites<'a> {
             self.to.ledger.close();
             return Err(Fault::upstream("57P01", "the primary has changed"));
         }
+        if let Some(why) = self.to.fleet.as_ref().and_then(|fleet| fleet.gap()) {
+            self.to.ledger.close();
+            return Err(Fault::pointsman("57P05", format!("other proxies are not heard: {why}")));
+        }
         if self.to.ledger.is_unsettled() {
             let snapshot = snapshot(&self.own, self.limit).await?;
             self.to.ledger.settle(self.era, &snapshot);
@@ -212,6 +232,8 @@ impl<'a> OwnWrites<'a> {
         for (doubt, Backend(pid)) in self.to.ledger.doubts() {
             let living = format!("SELECT count(*)::text FROM pg_stat_activity WHERE pid = {pid}");
             if definitions::text(&self.own, &living, self.limit).await? == "0" {
+                // Which tags, the ledger knows.
+                self.to.database.publish(&Tags::everything());
                 self.to.ledger.resolve(doubt);
             }
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use pointsman_cache::{KeyText, KeyType, RelationTags, Tag, Tags};
-use pointsman_policy::caching::{Change, Dependence, Pinned};
+use pointsman_policy::caching::{Change, Dependence, Pinned, RowTag};
 use pointsman_policy::catalog::Catalog;
 use pointsman_sql::{KeyValue, Literal, LiteralKind, Relation, ValueRef, literal_value};
 use pointsman_wire::frontend::BindParameters;
@@ -28,7 +28,11 @@ impl<'a> Values<'a> {
     pub fn form(&self, value: ValueRef, kind: KeyType) -> Option<KeyText> {
         match value {
             ValueRef::Bool(_) | ValueRef::Literal(_) | ValueRef::Negative(_) => {
-                self.text_form(&self.literal(value)?, kind)
+                if self.is_of(value, kind) {
+                    self.text_form(&self.literal(value)?, kind)
+                } else {
+                    None
+                }
             }
             ValueRef::Param(number) => {
                 let (bytes, format, oid) = self.parameter(number)?;
@@ -56,6 +60,23 @@ impl<'a> Values<'a> {
         }
         let form = KeyType::of_oid(oid)?.of_binary(oid, bytes)?;
         Some(Cow::Owned(form.as_bytes().to_vec()))
+    }
+
+    /// Whether a literal stands for what its text says where a value of this kind is wanted: `007` as a text is `7`.
+    fn is_of(&self, value: ValueRef, kind: KeyType) -> bool {
+        let literal = |index: usize| self.literals.get(index).map(|literal| literal.kind);
+        match value {
+            ValueRef::Bool(_) => kind == KeyType::Bool,
+            ValueRef::Negative(index) => {
+                kind == KeyType::Integer && literal(index) == Some(LiteralKind::Integer)
+            }
+            ValueRef::Literal(index) => match literal(index) {
+                Some(LiteralKind::Integer) => kind == KeyType::Integer,
+                Some(LiteralKind::Number | LiteralKind::BitString) | None => false,
+                Some(_) => true,
+            },
+            _ => false,
+        }
     }
 
     fn text_form(&self, text: &[u8], kind: KeyType) -> Option<KeyText> {
@@ -174,9 +195,9 @@ pub fn relation(space: &[u8], slot: u16) -> RelationTags {
     RelationTags::new(space, b"", &slot.to_be_bytes())
 }
 
-/// Adds what a result depends on; families in `vouched` are named otherwise.
-pub fn read(dependences: &[Dependence], vouched: &[u16], values: &Values<'_>, space: &[u8], tags: &mut Tags) {
-    for dependence in dependences.iter().filter(|dependence| !vouched.contains(&dependence.slot)) {
+/// Adds what a result depends on.
+pub fn read(dependences: &[Dependence], values: &Values<'_>, space: &[u8], tags: &mut Tags) {
+    for dependence in dependences {
         let relation = relation(space, dependence.slot);
         let pinned = dependence.pinned.as_ref().is_some_and(|pinned| {
             values.each(pinned, |value| tags.reads_key(relation, pinned.column.name.as_bytes(), value))
@@ -205,15 +226,25 @@ pub fn written(changes: &[Change], values: &Values<'_>, space: &[u8], tags: &mut
     }
 }
 
-/// Adds a tag by its name: `table.column=value` means the rows of a table with this value, and the table's family is noted
-/// in `vouched`; anything else is a name like any other.
-pub fn named(name: &[u8], catalog: &Catalog, space: &[u8], tags: &mut Tags, vouched: &mut Vec<u16>) {
-    if let Some((slot, column, form)) = rows_named(name, catalog) {
+/// Adds a tag by its name. Where it names rows (`table.column=value`), the table's family is noted in `vouched`; anything
+/// else is a name like any other.
+pub fn named(name: &[u8], names_rows: bool, by: Naming<'_>, tags: &mut Tags, vouched: &mut Vec<u16>) {
+    let Naming { catalog, space } = by;
+    if let Some((slot, column, form)) = names_rows.then(|| rows_named(name, catalog)).flatten() {
         tags.reads_key(relation(space, slot), column.as_bytes(), form.as_bytes());
         vouched.push(slot);
     } else {
         tags.add(Tag::named(space, name));
     }
+}
+
+/// What names of tags are read by.
+#[derive(Clone, Copy)]
+pub struct Naming<'a> {
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// What the database's tags begin with.
+    pub space: &'a [u8],
 }
 
 /// The relation that `name` or `schema.name` means.
@@ -225,11 +256,10 @@ pub fn relation_named(name: &str) -> Relation {
 }
 
 fn rows_named<'a>(name: &'a [u8], catalog: &Catalog) -> Option<(u16, &'a str, KeyText)> {
-    let at = name.iter().position(|byte| *byte == b'=')?;
-    let (table, column) = std::str::from_utf8(&name[..at]).ok()?.rsplit_once('.')?;
-    let slot = catalog.table_slot(&relation_named(table))?;
+    let (RowTag { schema, table, column }, value) = RowTag::split(name)?;
+    let slot = catalog.table_slot(&Relation { schema: schema.map(Into::into), name: table.into() })?;
     let key = catalog.key_columns(slot).iter().find(|key| &*key.name == column)?;
-    Some((slot, column, KeyType::of_oid(key.type_oid)?.of_text(&name[at + 1..])?))
+    Some((slot, column, KeyType::of_oid(key.type_oid)?.of_text(value)?))
 }
 
 #[cfg(test)]

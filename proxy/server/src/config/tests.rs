@@ -59,6 +59,7 @@ fn the_reference_has_examples_that_work() {
 #[test]
 fn the_reference_tells_of_every_key_and_of_no_other() {
     let everything = "listen: {unix: /a}\ntls: {}\nlimits: {}\nauth: {users: [{}], auth_query: {}}\n\
+        cache: {changes: {}, redis: {}}\n\
         clusters: [{primary: 'postgres://u@h', databases: [{}], tls: {}, health: {}, pool: {}}]\n";
     let mut problems = Problems::new("p.yaml", everything, Path::new(""));
     read::read_document(everything, &mut problems);
@@ -115,6 +116,9 @@ fn the_reference_names_the_defaults() {
         ("clusters[].slow_start", format!("{:?}", config.clusters[0].slow_start)),
         ("clusters[].catalog_refresh", format!("{:?}", config.clusters[0].catalog_refresh)),
         ("clusters[].lsn_interval", format!("{:?}", config.clusters[0].lsn_interval)),
+        ("cache.changes.publication", config.cache.changes.publication.clone()),
+        ("cache.changes.lag_max", format!("{:?}", config.cache.changes.lag_max)),
+        ("cache.changes.definitions_interval", format!("{:?}", config.cache.changes.definitions_interval)),
         ("clusters[].pool.size", pool.size.to_string()),
         ("clusters[].pool.checkout_timeout", format!("{:?}", pool.checkout_timeout)),
         ("clusters[].pool.waiters_max", pool.waiters_max.to_string()),
@@ -314,4 +318,26 @@ fn flags_describe_one_cluster() {
 fn a_policy_is_told_from_a_configuration() {
     assert!(is_policy("apiVersion: pointsman/v1\nkind: Policy\n"));
     assert!(!is_policy(URL) && !is_policy("kind: [") && !is_policy("- kind: Policy\n"));
+}
+
+#[test]
+fn the_cache_says_what_is_wrong_with_it() {
+    let top = "primary: postgres://u@h\n";
+    let cache = read(&format!("{top}cache: {{memory: 64MiB, changes: {{slot: mine}}}}\n")).unwrap().cache;
+    assert_eq!((cache.memory, cache.changes.slot.as_deref()), (64 << 20, Some("mine")));
+    assert_eq!(read(&format!("{top}cache: {{memory: 0}}\n")).unwrap().cache.memory, 0);
+    for (text, part) in [
+        ("cache: {memory: 1MiB, max_entry: 512KiB}", "an eighth"),
+        ("cache: {changes: {slot: 'My-Slot'}}", "lower-case letters"),
+        ("cache: {changes: {mode: on}}", "`auto`"),
+        ("cache: {redis: {}}", "`cache.redis.urls` is missing"),
+        ("cache: {redis: {urls: ['http://x']}}", "redis://"),
+        ("cache: {redis: {urls: ['redis://x'], prefix: 'a b'}}", "prefix"),
+        ("cache: {redis: {urls: ['redis://x'], password_file: nowhere}}", "no such file"),
+        ("cache: {redis: {urls: ['redis://x/3'], cluster: true}}", "without a database"),
+        ("cache: {size: 1}", "no key `size`"),
+    ] {
+        let found = wrong(&format!("{top}{text}\n"));
+        assert!(found.len() == 1 && found[0].0 == 2 && found[0].2.contains(part), "{text}: {found:?}");
+    }
 }

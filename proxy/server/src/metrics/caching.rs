@@ -2,6 +2,7 @@
 //! configurations, and closed sets of words.
 
 use pointsman_cache::stats::{Bypass, Counts, Named, NotStored, Outcome};
+use pointsman_shared::{Counts as Shared, GapReason, Miss, UNREADABLE_NAMES};
 use prometheus::proto::MetricFamily;
 
 use super::family::{Family, Shape, counter, gauge};
@@ -46,6 +47,8 @@ pub struct LedgerSnapshot {
     pub behind: Option<f64>,
     /// Its memory, in bytes.
     pub bytes: usize,
+    /// Whether the shared store is asked; none if results are not shared.
+    pub shared: Option<bool>,
 }
 
 /// The cache at one moment.
@@ -67,6 +70,8 @@ pub struct CacheSnapshot {
     pub rules: Vec<CacheRuleSnapshot>,
     /// The databases with a ledger.
     pub ledgers: Vec<LedgerSnapshot>,
+    /// The shared store's counts; none if results are not shared.
+    pub shared: Option<Shared>,
 }
 
 const READS: Shape = counter(
@@ -125,6 +130,44 @@ const BEHIND: Shape = gauge(
     "How long ago the moment is before which every change was heard of, by database.",
 );
 
+const SHARED_READS: Shape = counter(
+    "pointsman_cache_shared_reads_total",
+    "Reads of the shared store: hit; absent; invalid, of which a tag was invalidated; or why there was no answer.",
+);
+const SHARED_UNREADABLE: Shape = counter(
+    "pointsman_cache_shared_unreadable_total",
+    "What the shared store held that is no result of ours, by what is wrong with it.",
+);
+const SHARED_STORED: Shape =
+    counter("pointsman_cache_shared_stored_total", "Results written to the shared store.");
+const SHARED_BYTES: Shape = counter(
+    "pointsman_cache_shared_bytes_total",
+    "Bytes of results read from the shared store and written to it, as stored.",
+);
+const SHARED_OPEN: Shape = gauge(
+    "pointsman_cache_shared_open",
+    "1 if the shared store is asked for the database's results; 0 while it does not answer.",
+);
+const SHARED_PUBLISHED: Shape =
+    counter("pointsman_cache_shared_published_total", "Tags whose invalidation other proxies were told of.");
+const SHARED_QUEUE: Shape =
+    gauge("pointsman_cache_shared_queue", "Tags whose invalidation waits to be told to other proxies.");
+const SHARED_GAPS: Shape = counter(
+    "pointsman_cache_shared_gaps_total",
+    "Times that other proxies may not have been heard, by reason.",
+);
+
+const SHARED: [&Shape; 8] = [
+    &SHARED_READS,
+    &SHARED_UNREADABLE,
+    &SHARED_STORED,
+    &SHARED_BYTES,
+    &SHARED_OPEN,
+    &SHARED_PUBLISHED,
+    &SHARED_QUEUE,
+    &SHARED_GAPS,
+];
+
 const SHAPES: [&Shape; 19] = [
     &READS,
     &BYPASSES,
@@ -149,7 +192,7 @@ const SHAPES: [&Shape; 19] = [
 
 /// The families' shapes.
 pub(super) fn shapes() -> impl Iterator<Item = &'static Shape> {
-    SHAPES.into_iter().chain([&BEHIND])
+    SHAPES.into_iter().chain([&BEHIND]).chain(SHARED)
 }
 
 /// The families, filled; none if nothing is kept.
@@ -165,6 +208,9 @@ pub(super) fn families(cache: Option<&CacheSnapshot>) -> Vec<MetricFamily> {
         Family::single(&INVALIDATIONS, cache.invalidated as f64),
     ]);
     families.extend(ledger_families(&cache.ledgers));
+    if let Some(counts) = &cache.shared {
+        families.extend(shared_families(counts));
+    }
     families
 }
 
@@ -200,9 +246,35 @@ fn named<T: Named>(counts: &[u64]) -> Vec<(&'static str, u64)> {
     T::ALL.iter().zip(counts).map(|(value, count)| (value.name(), *count)).collect()
 }
 
+fn shared_families(counts: &Shared) -> Vec<MetricFamily> {
+    let by = |shape: &Shape, label: &'static str, counts: &[(&'static str, u64)]| {
+        let mut family = Family::new(shape);
+        for (word, count) in counts {
+            family.add(&[(label, word)], *count as f64);
+        }
+        family.done()
+    };
+    let misses = Miss::NAMES.into_iter().zip(counts.misses);
+    let reads: Vec<_> = [("hit", counts.hits), ("absent", counts.absent), ("invalid", counts.invalid)]
+        .into_iter()
+        .chain(misses)
+        .collect();
+    let unreadable: Vec<_> = UNREADABLE_NAMES.into_iter().zip(counts.unreadable).collect();
+    let gaps: Vec<_> = GapReason::NAMES.into_iter().zip(counts.gaps).collect();
+    vec![
+        by(&SHARED_READS, "outcome", &reads),
+        by(&SHARED_UNREADABLE, "kind", &unreadable),
+        Family::single(&SHARED_STORED, counts.stored as f64),
+        by(&SHARED_BYTES, "direction", &[("read", counts.bytes_read), ("written", counts.bytes_written)]),
+        Family::single(&SHARED_PUBLISHED, counts.published as f64),
+        Family::single(&SHARED_QUEUE, counts.queue as f64),
+        by(&SHARED_GAPS, "reason", &gaps),
+    ]
+}
+
 fn ledger_families(ledgers: &[LedgerSnapshot]) -> Vec<MetricFamily> {
     type Read = fn(&LedgerSnapshot) -> Option<f64>;
-    let all: [(&Shape, Read); 7] = [
+    let all: [(&Shape, Read); 8] = [
         (&OPEN, |ledger| Some(f64::from(u8::from(ledger.open)))),
         (&STREAMING, |ledger| Some(f64::from(u8::from(ledger.streaming)))),
         (&COMMITS, |ledger| Some(ledger.commits as f64)),
@@ -210,6 +282,7 @@ fn ledger_families(ledgers: &[LedgerSnapshot]) -> Vec<MetricFamily> {
         (&UNSETTLED, |ledger| Some(ledger.unsettled as f64)),
         (&DOUBTS, |ledger| Some(ledger.doubts as f64)),
         (&BEHIND, |ledger| ledger.behind),
+        (&SHARED_OPEN, |ledger| ledger.shared.map(|open| f64::from(u8::from(open)))),
     ];
     let fill = |(shape, read): &(&Shape, Read)| {
         let mut family = Family::new(shape);

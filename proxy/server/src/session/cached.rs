@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 
 use pointsman_cache::stats::{Bypass, Outcome};
 use pointsman_cache::{
-    Age, Context, Entry, Follower, Join, Key, KeyBuilder, KeyScratch, Ledger, Look, Millis, Place, Protocol,
-    Tags,
+    Age, Context, Entry, Follower, Join, Key, KeyBuilder, KeyScratch, Ledger, Lifetime, Look, Millis, Place,
+    Protocol, Tags,
 };
-use pointsman_policy::caching::{Caching, KeyPart, Scope};
-use pointsman_sql::{ClientEncoding, Facts, KeyValue, ValueRef};
+use pointsman_policy::caching::{Caching, KeyPart, Scope, TagTemplate, value_of};
+use pointsman_sql::{ClientEncoding, Facts};
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::frontend::BindParameters;
 
 use super::Session;
-use super::filling::Filling;
-use super::judge::with_text;
+use super::filling::{DependsOn, Filling};
+use super::judge::{judge, with_text};
 use super::pins::Pins;
 use super::request::Request;
-use crate::caching::tags::{self, Values};
+use crate::caching::tags::{self, Naming, Values};
 use crate::caching::verdict::Plans;
 use crate::fault::Fault;
 use crate::policies::RuleCounts;
-use crate::upstream::settings::{Interned, Settings, Value};
+use crate::upstream::settings::{Interned, Settings, Value, quote_text};
 
 /// How long a session waits for what another one fetches, before it asks for itself.
 const FOLLOW_MAX: Duration = Duration::from_secs(5);
@@ -77,6 +77,17 @@ pub(super) struct Contexts {
     settings: Interned,
     /// By scope.
     of: [Option<Context>; 3],
+}
+
+impl Terms {
+    /// How long an entry lives.
+    pub fn lifetime(&self) -> Lifetime {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Lifetime {
+            ttl: millis(self.caching.ttl),
+            stale_while_revalidate: millis(self.caching.stale_while_revalidate),
+        }
+    }
 }
 
 impl<'a> Execution<'a> {
@@ -208,20 +219,20 @@ impl Session {
         now: Millis,
     ) -> Looked {
         let Some(cache) = &self.shared.cache else { return Looked::No };
-        let tags = match self.tags_of(&terms, asked) {
-            Ok(tags) => tags,
+        let on = match self.depends_on(&terms, asked) {
+            Ok(on) => on,
             Err(why) => {
                 terms.counts.cache.bypassed(why);
                 return Looked::No;
             }
         };
         let ledger = &terms.ledger;
-        let permitted = |stamp| ledger.permits(stamp, tags.as_slice());
+        let permitted = |stamp| ledger.permits(stamp, on.tags.as_slice());
         match cache.flights.join(key, ledger.last(), self.own, permitted) {
             Join::Lead(leader) => {
                 terms.counts.cache.missed(outcome);
                 let bytes_max = terms.caching.max_entry.unwrap_or(usize::MAX).min(cache.entry_bytes_max);
-                Looked::Lead(Box::new(Filling::new(leader, terms, key.bytes(), tags, bytes_max)))
+                Looked::Lead(Box::new(Filling::new(leader, terms, key.bytes(), on, bytes_max)))
             }
             Join::Follow(follower) => match stale {
                 Some(entry) => {
@@ -259,33 +270,55 @@ impl Session {
     }
 
     /// What the result depends on, as far as it is known before it is fetched.
-    pub(super) fn tags_of(&self, terms: &Terms, asked: &Execution<'_>) -> Result<Tags, Bypass> {
+    pub(super) fn depends_on(&self, terms: &Terms, asked: &Execution<'_>) -> Result<DependsOn, Bypass> {
         let Ok(dependences) = &terms.plans.reads else { return Err(Bypass::NotReadOnly) };
         let database = &self.shared.account.database;
+        let (catalog, space) = (database.catalog(), database.space());
+        let mut on = DependsOn::default();
         with_text(asked.sql, self.wants.rules(), |literals, _| {
             let values = self.values(asked, literals);
-            let mut tags = Tags::new();
-            let catalog = database.catalog();
-            let mut vouched = Vec::new();
             let mut name = Vec::new();
             for template in &terms.caching.tags {
-                let mut missing = false;
-                let mut found: Vec<Vec<u8>> = Vec::new();
-                for column in template.names() {
-                    match named_value(&terms.facts, column, &values) {
-                        Some(value) => found.push(value),
-                        None => missing = true,
-                    }
-                }
-                let mut next = found.iter();
-                if missing || !template.resolve(&mut name, |_| next.next().map(Vec::as_slice)) {
-                    return Err(Bypass::NoKeyValue);
-                }
-                tags::named(&name, &catalog, database.space(), &mut tags, &mut vouched);
+                resolve(template, &terms.facts, &values, &mut name, |value| value)?;
+                let rows = template.rows().is_some();
+                let by = Naming { catalog: &catalog, space };
+                tags::named(&name, rows, by, &mut on.tags, &mut on.vouched);
             }
-            tags::read(dependences, &vouched, &values, database.space(), &mut tags);
-            Ok(tags)
-        })
+            if let Some(template) = &terms.caching.tags_from {
+                resolve(template, &terms.facts, &values, &mut name, |value| quoted(&value))?;
+                on.tags_sql =
+                    Some(String::from_utf8(std::mem::take(&mut name)).map_err(|_| Bypass::NoKeyValue)?);
+            }
+            for dependence in dependences.iter().filter(|one| !on.vouched.contains(&one.slot)) {
+                if on.tags_sql.is_some() {
+                    let mut own = Tags::new();
+                    tags::read(std::slice::from_ref(dependence), &values, space, &mut own);
+                    on.by_family.push((dependence.slot, own));
+                } else {
+                    tags::read(std::slice::from_ref(dependence), &values, space, &mut on.tags);
+                }
+            }
+            Ok(())
+        })?;
+        if let Some(sql) = &on.tags_sql {
+            self.depend_on_query(sql, terms, &mut on.tags)?;
+        }
+        Ok(on)
+    }
+
+    /// What the query for tags reads, the result depends on too.
+    fn depend_on_query(&self, sql: &str, terms: &Terms, tags: &mut Tags) -> Result<(), Bypass> {
+        let database = &self.shared.account.database;
+        let (catalog, rules) = (database.catalog(), self.wants.rules());
+        let judged = judge(sql.as_bytes(), rules, &catalog);
+        let plans = judged.verdict.plans(&judged.facts, &catalog, &self.steering.policies().set);
+        plans.may_be_shared(terms.caching.scope)?;
+        let Ok(dependences) = &plans.reads else { return Err(Bypass::NotReadOnly) };
+        let asked = Execution::of_text(sql.as_bytes());
+        with_text(asked.sql, rules, |literals, _| {
+            tags::read(dependences, &self.values(&asked, literals), database.space(), tags);
+        });
+        Ok(())
     }
 
     /// The values of an execution.
@@ -351,7 +384,9 @@ impl Session {
         let begun = catalog.role_settings(&self.shared.account.user).as_bytes();
         let pairs: Vec<(&[u8], Vec<u8>)> =
             plain.iter().map(|(name, value)| (name.as_bytes(), written(value))).collect();
-        let begun = std::iter::once((&b""[..], begun));
+        // Proxies that tell rows apart by other columns share nothing.
+        let columns = self.steering.policies().set.key_columns().join(",").into_bytes();
+        let begun = [(&b""[..], begun), (&b","[..], &columns[..])].into_iter();
         Context::new(place, scope, begun.chain(pairs.iter().map(|(name, value)| (*name, &value[..]))))
     }
 
@@ -370,20 +405,30 @@ impl Session {
     }
 }
 
-/// The value that a name in a tag's braces stands for: of `$n`, the parameter's; else of the column that the statement
-/// pins by `=`.
-pub(super) fn named_value(facts: &Facts, name: &str, values: &Values<'_>) -> Option<Vec<u8>> {
-    let value = match name.strip_prefix('$') {
-        Some(number) => ValueRef::Param(number.parse().ok()?),
-        None => {
-            let predicates = &facts.single()?.keys.predicates;
-            predicates.iter().find_map(|predicate| match predicate.value {
-                KeyValue::Eq(value) if &*predicate.column == name => Some(value),
-                _ => None,
-            })?
-        }
-    };
-    values.shown(value).map(std::borrow::Cow::into_owned)
+/// Writes a template with its values to `name`.
+fn resolve(
+    template: &TagTemplate,
+    facts: &Facts,
+    values: &Values<'_>,
+    name: &mut Vec<u8>,
+    write: impl Fn(Vec<u8>) -> Vec<u8>,
+) -> Result<(), Bypass> {
+    let statement = facts.single().ok_or(Bypass::Several)?;
+    let found = template.names().map(|column| {
+        let value = values.shown(value_of(statement, column)?)?;
+        Some(write(value.into_owned()))
+    });
+    let found: Vec<Vec<u8>> = found.collect::<Option<_>>().ok_or(Bypass::NoKeyValue)?;
+    let mut next = found.iter();
+    if template.resolve(name, |_| next.next().map(Vec::as_slice)) { Ok(()) } else { Err(Bypass::NoKeyValue) }
+}
+
+/// A value as a string constant; one that is not UTF-8 becomes what no query takes.
+fn quoted(value: &[u8]) -> Vec<u8> {
+    match std::str::from_utf8(value) {
+        Ok(text) => quote_text(text).into_bytes(),
+        Err(_) => value.to_vec(),
+    }
 }
 
 fn text_of(value: &Value) -> &[u8] {

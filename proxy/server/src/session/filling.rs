@@ -2,17 +2,28 @@
 //! its end, given to all who wait for it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use pointsman_cache::ledger::{Fill, Lsn, Refusal, Source};
-use pointsman_cache::stats::NotStored;
-use pointsman_cache::{About, Entry, Key, Leader, Lifetime, Millis, Parts, Tags};
+use pointsman_cache::codec::Portable;
+use pointsman_cache::ledger::{Era, Fill, Lsn, Refusal, Seq, Source};
+use pointsman_cache::stats::{NotStored, Outcome};
+use pointsman_cache::{About, Entry, Key, Leader, Millis, Parts, TAGS_MAX, Tag, Tags};
+use pointsman_wire::backend::DataRow;
 use pointsman_wire::frame::Header;
+use pointsman_wire::owed::{Ask, Deal};
 
-use super::Session;
 use super::cached::Terms;
+use super::notes::Note;
+use super::{Session, message};
+use crate::caching::ResultCache;
+use crate::caching::tags::{self, Naming};
+use crate::fault::Fault;
+use crate::policies::RuleCounts;
 use crate::upstream::config::Role;
+
+/// Tags that a query may name for one result.
+const NAMED_MAX: usize = TAGS_MAX - 32;
 
 /// A fill that this session leads.
 #[derive(Debug)]
@@ -20,9 +31,12 @@ pub(super) struct Filling {
     leader: Leader,
     terms: Box<Terms>,
     key: Box<[u8]>,
-    tags: Tags,
+    /// What it depends on.
+    on: DependsOn,
     /// The most that may be kept, in bytes.
     bytes_max: usize,
+    /// The generations of its tags in the shared store, before its query was sent.
+    generations: Option<Vec<(Tag, u64)>>,
     /// Since when the ledger knows of it, and when its query was sent.
     begun: Option<(Result<Fill, Refusal>, Millis)>,
     parameters: BytesMut,
@@ -30,6 +44,43 @@ pub(super) struct Filling {
     rows: BytesMut,
     /// What the message under way belongs to.
     into: Into,
+}
+
+/// What a result depends on.
+#[derive(Debug, Default)]
+pub(super) struct DependsOn {
+    /// What is known of it before it is fetched.
+    pub tags: Tags,
+    /// What it has by its text alone where nothing else names the same relation: by the relation's family.
+    pub by_family: Vec<(u16, Tags)>,
+    /// Families that are named otherwise.
+    pub vouched: Vec<u16>,
+    /// The query that names further tags.
+    pub tags_sql: Option<String>,
+    /// What it named.
+    named: Tags,
+    named_families: Vec<u16>,
+}
+
+impl DependsOn {
+    /// Adds a tag that the query named.
+    fn add_named(&mut self, name: &[u8], by: Naming<'_>) {
+        tags::named(name, true, by, &mut self.named, &mut self.named_families);
+    }
+
+    /// All of it.
+    fn all(&mut self) -> Tags {
+        let mut all = std::mem::take(&mut self.tags);
+        // More names than can be kept say nothing: then the text does.
+        if self.named.as_slice().len() <= NAMED_MAX {
+            all.add_all(&self.named);
+            self.vouched.append(&mut self.named_families);
+        }
+        for (_, tags) in self.by_family.iter().filter(|(family, _)| !self.vouched.contains(family)) {
+            all.add_all(tags);
+        }
+        all
+    }
 }
 
 /// What a message is part of.
@@ -43,13 +94,14 @@ enum Into {
 
 impl Filling {
     /// A fill that nothing was sent for yet.
-    pub fn new(leader: Leader, terms: Box<Terms>, key: &[u8], tags: Tags, bytes_max: usize) -> Self {
+    pub fn new(leader: Leader, terms: Box<Terms>, key: &[u8], on: DependsOn, bytes_max: usize) -> Self {
         Self {
             leader,
             terms,
             key: key.into(),
-            tags,
+            on,
             bytes_max,
+            generations: None,
             begun: None,
             parameters: BytesMut::new(),
             description: BytesMut::new(),
@@ -95,10 +147,38 @@ impl Session {
             Role::Primary => Source::Primary,
             Role::Replica => Source::Replica { replayed: Lsn(held.server.replayed()) },
         };
-        let era = pointsman_cache::ledger::Era(self.shared.cluster.era());
+        if held.role == Role::Replica {
+            // It may lack what other proxies wrote and published already.
+            filling.generations = None;
+        }
+        let era = Era(self.shared.cluster.era());
         let fill = filling.terms.ledger.begin_fill(era, source);
         let now = self.shared.cache.as_ref().map(|cache| cache.at(Instant::now())).unwrap_or_default();
         filling.begun = Some((fill, now));
+        let Some(sql) = filling.on.tags_sql.take() else { return };
+        // In front of the client's own: whatever changes between the two is marked since the fill began.
+        message::query(&mut self.io.to_server, sql.as_bytes());
+        self.owed.push(Ask::Query, Deal::Swallow, Some(Note::TagsFrom));
+        self.forget_server_unnamed();
+    }
+
+    /// Whether what is answered next is a query of ours for tags.
+    pub(super) fn asks_for_tags(&self) -> bool {
+        matches!(self.owed.head().and_then(|head| head.effect.as_ref()), Some(Note::TagsFrom))
+    }
+
+    /// A row of it.
+    pub(super) fn take_tag(&mut self, header: Header) {
+        let Some(filling) = &mut self.flow.filling else { return };
+        let row = self.io.unscanned().get(5..header.frame_len()).map(DataRow::decode);
+        let Some(Some(Ok(name))) =
+            row.map(|row| row.ok().map(|row| row.values.into_iter().next().flatten().ok_or(())))
+        else {
+            return;
+        };
+        let database = &self.shared.account.database;
+        let catalog = database.catalog();
+        filling.on.add_named(name, Naming { catalog: &catalog, space: database.space() });
     }
 
     /// A message of the result begins.
@@ -145,7 +225,8 @@ impl Session {
         let (Some((begun, created)), Some(cache)) = (filling.begun, &self.shared.cache) else { return };
         let families = self.shared.account.database.catalog().families();
         let policies = self.shared.policies.load();
-        let checked = begun.and_then(|fill| filling.terms.ledger.end_fill(&fill, &filling.tags));
+        let tags = filling.on.all();
+        let checked = begun.and_then(|fill| filling.terms.ledger.end_fill(&fill, &tags));
         let checked = checked.and_then(|stamp| {
             // Relations are known by other numbers now, or told apart by other columns: the tags would mean others.
             let same = families == filling.terms.families && filling.terms.plans.is_of(&policies.set);
@@ -157,27 +238,123 @@ impl Session {
             (Err(_), Ok(fill)) => fill.start(),
             (Err(why), Err(_)) => return counts.cache.not_stored(NotStored::Refused(why)),
         };
-        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let caching = &filling.terms.caching;
         let about = About {
             stamp,
-            tags: &filling.tags.as_slice().to_vec(),
+            tags: tags.as_slice(),
             created,
-            lifetime: Lifetime {
-                ttl: millis(caching.ttl),
-                stale_while_revalidate: millis(caching.stale_while_revalidate),
-            },
-            scope: caching.scope,
+            lifetime: filling.terms.lifetime(),
+            scope: filling.terms.caching.scope,
         };
         let parts = filling.parts();
         let entry = Entry::new(Key::new(&filling.key), parts, about);
         filling.leader.land(Arc::clone(&entry));
         match checked {
             Err(why) => counts.cache.not_stored(NotStored::Refused(why)),
-            Ok(_) => match cache.store.insert(Arc::clone(&entry)) {
-                Ok(()) => counts.cache.stored(entry.weight()),
-                Err(_) => counts.cache.not_stored(NotStored::TooLarge),
-            },
+            Ok(_) => {
+                self.put_shared(&entry, filling.generations.take(), cache);
+                keep(&entry, &counts, cache);
+            }
         }
     }
+
+    /// Looks for the result where proxies share theirs; if it is not there, asks for what it takes to put it there.
+    pub(super) async fn ask_shared(
+        &mut self,
+        mut filling: Box<Filling>,
+    ) -> Result<Result<Arc<Entry>, Box<Filling>>, Fault> {
+        let shared = self.shared.account.database.shared().filter(|shared| shared.is_open()).cloned();
+        let (Some(shared), Some(cache)) = (shared, self.shared.cache.clone()) else {
+            return Ok(Err(filling));
+        };
+        let published = Seq(shared.published());
+        let era = Era(self.shared.cluster.era());
+        let Ok(fill) = filling.terms.ledger.begin_fill(era, Source::Shared { published }) else {
+            return Ok(Err(filling));
+        };
+        let (key, bytes_max) = (filling.key.clone(), filling.bytes_max);
+        // What is named only when it is filled is not shared.
+        let known = filling.on.tags_sql.is_none();
+        let ask = async {
+            let found = shared.get(Key::new(&key), bytes_max).await.ok().flatten();
+            let generations = match &found {
+                None if known => shared.generations(&filling.on.tags).await.ok(),
+                _ => None,
+            };
+            Ok((found, generations))
+        };
+        let (found, generations) = Box::pin(self.attend(ask)).await?;
+        let entry = found.and_then(|found| self.accept_shared(&filling, &shared, &fill, found));
+        let Some(entry) = entry else {
+            filling.generations = generations;
+            return Ok(Err(filling));
+        };
+        let counts = Arc::clone(&filling.terms.counts);
+        filling.leader.land(Arc::clone(&entry));
+        let age = cache.at(Instant::now()).since(entry.created());
+        counts.cache.served(Outcome::SharedHit, entry.parts().len(), age);
+        keep(&entry, &counts, &cache);
+        Ok(Ok(entry))
+    }
+
+    /// An entry of the shared store as one of ours, if it may be served.
+    fn accept_shared(
+        &self,
+        filling: &Filling,
+        shared: &pointsman_shared::Database,
+        fill: &Fill,
+        found: Portable,
+    ) -> Option<Arc<Entry>> {
+        let cache = self.shared.cache.as_ref()?;
+        let everything = shared.id().number();
+        let mut tags = Tags::new();
+        let own = found.tags.iter().filter(|(tag, _)| tag.number() != everything);
+        own.for_each(|(tag, _)| tags.add(*tag));
+        let stamp = filling.terms.ledger.end_fill(fill, &tags).ok()?;
+        let age = unix_millis().saturating_sub(found.created_unix);
+        let now = cache.at(Instant::now());
+        let about = About {
+            stamp,
+            tags: tags.as_slice(),
+            created: Millis(now.0.saturating_sub(age)),
+            lifetime: filling.terms.lifetime(),
+            scope: found.scope,
+        };
+        let same = found.scope == filling.terms.caching.scope && age < about.lifetime.ttl && age <= now.0;
+        same.then(|| Entry::new(Key::new(&filling.key), found.parts, about))
+    }
+
+    /// Puts an entry where other proxies find it; nobody waits for that.
+    fn put_shared(&self, entry: &Arc<Entry>, generations: Option<Vec<(Tag, u64)>>, cache: &ResultCache) {
+        let (Some(shared), Some(tags)) = (self.shared.account.database.shared(), generations) else { return };
+        let age = cache.at(Instant::now()).since(entry.created());
+        let lifetime = entry.lifetime();
+        let portable = Portable {
+            created_unix: unix_millis().saturating_sub(age),
+            lifetime,
+            scope: entry.scope(),
+            position: Lsn(0),
+            era: Era(u64::from(self.shared.cluster.newest_timeline())),
+            tags,
+            parts: entry.parts().clone(),
+        };
+        let (shared, entry) = (shared.clone(), Arc::clone(entry));
+        let life = Duration::from_millis(lifetime.ttl.saturating_sub(age).max(1));
+        tokio::spawn(async move {
+            // Why it could not be put is counted.
+            let _counted = shared.put(Key::new(entry.key()), &portable, life).await;
+        });
+    }
+}
+
+/// Keeps an entry in memory.
+fn keep(entry: &Arc<Entry>, counts: &RuleCounts, cache: &ResultCache) {
+    match cache.store.insert(Arc::clone(entry)) {
+        Ok(()) => counts.cache.stored(entry.weight()),
+        Err(_) => counts.cache.not_stored(NotStored::TooLarge),
+    }
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

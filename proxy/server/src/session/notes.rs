@@ -44,6 +44,8 @@ pub enum Note {
     CatchUp,
     /// We ask what the session still holds.
     Probe,
+    /// We ask for the tags of the result that the client asks for next.
+    TagsFrom,
     /// The reply to an empty query becomes this CommandComplete frame.
     Tag(Bytes),
 }

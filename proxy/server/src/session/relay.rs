@@ -189,7 +189,7 @@ impl Session {
         let reply = self.owed.reply(b'E').map_err(|error| desync(&error))?;
         let at_fault = reply.skipped.first().or_else(|| self.owed.head());
         let catching_up = matches!(at_fault.and_then(|entry| entry.effect.as_ref()), Some(Note::CatchUp));
-        if !catching_up && self.retry_instead(&error.sqlstate) {
+        if !(catching_up || self.asks_for_tags()) && self.retry_instead(&error.sqlstate) {
             self.undo(reply.skipped);
             self.deal(header, Deal::Swallow);
             return Ok(());

@@ -199,10 +199,13 @@ impl Session {
         match looked {
             Looked::Serve(entry) => Ok(Some(entry)),
             Looked::Follow(follower, terms) => self.follow(follower, terms).await,
-            Looked::Lead(filling) => {
-                self.flow.filling = Some(filling);
-                Ok(None)
-            }
+            Looked::Lead(filling) => match self.ask_shared(filling).await? {
+                Ok(entry) => Ok(Some(entry)),
+                Err(filling) => {
+                    self.flow.filling = Some(filling);
+                    Ok(None)
+                }
+            },
             Looked::No => Ok(None),
         }
     }

@@ -256,6 +256,10 @@ impl Session {
 
     /// An ErrorResponse: whose it is, and what will never be answered.
     pub(super) fn failed(&mut self, reply: Reply<Note>) -> Result<Deal, Fault> {
+        if self.asks_for_tags() {
+            self.spoil(NotStored::NoTags);
+            return Ok(Deal::Swallow);
+        }
         self.flow.failed = true;
         let at_fault = reply.skipped.first().or_else(|| self.owed.head());
         let note = at_fault.and_then(|entry| entry.effect.as_ref());
@@ -327,6 +331,7 @@ impl Session {
                     | Note::Refused(_)
                     | Note::CatchUp
                     | Note::Probe
+                    | Note::TagsFrom
                     | Note::Tag(_),
                 )
                 | None => {}
@@ -336,6 +341,9 @@ impl Session {
 
     /// A row of our own question.
     pub(super) fn probe_answer(&mut self, header: Header) {
+        if self.asks_for_tags() {
+            return self.take_tag(header);
+        }
         if !matches!(self.owed.head().and_then(|head| head.effect.as_ref()), Some(Note::Probe)) {
             return;
         }

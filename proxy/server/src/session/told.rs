@@ -40,8 +40,8 @@ impl Session {
             }
         };
         let asked = Execution { protocol: Protocol::Simple, ..Execution::of_text(sql) };
-        let tags = match self.tags_of(&terms, &asked) {
-            Ok(tags) => tags,
+        let on = match self.depends_on(&terms, &asked) {
+            Ok(on) => on,
             Err(why) => {
                 add("cache", format!("bypassed: {}", why.name()));
                 return rows;
@@ -74,7 +74,8 @@ impl Session {
         if let Some(template) = &caching.tags_from {
             add("depends on", format!("tags from {template}"));
         }
-        add("cache tags", tags.as_slice().iter().map(shown).collect::<Vec<_>>().join(" "));
+        let all = on.tags.as_slice().iter().chain(on.by_family.iter().flat_map(|(_, tags)| tags.as_slice()));
+        add("cache tags", all.map(shown).collect::<Vec<_>>().join(" "));
         rows
     }
 

@@ -132,6 +132,9 @@ impl Session {
         let ended = self.owed.is_empty() && self.status == TransactionStatus::Idle;
         let marked =
             if written.made_by != now { Tags::everything() } else { std::mem::take(&mut written.tags) };
+        if let Some(shared) = self.shared.account.database.shared() {
+            shared.push(&marked);
+        }
         if ended {
             for write in written.open.drain(..) {
                 self.own = self.own.max(write.acknowledged());
@@ -139,11 +142,7 @@ impl Session {
         }
         self.own = self.own.max(written.ledger.invalidate(&marked));
         if written.roles {
-            for other in self.shared.cluster.databases() {
-                if let Some(ledger) = other.ledger() {
-                    ledger.invalidate(&Tags::everything());
-                }
-            }
+            self.shared.cluster.databases().iter().for_each(|other| other.forget_results());
         }
         if ended {
             held.written = None;

@@ -30,6 +30,8 @@ pub struct Cluster {
     newest_timeline: AtomicU32,
     /// Counts the changes of the primary.
     era: AtomicU64,
+    /// Where the last commit ends that a change stream has brought, as a 64-bit LSN.
+    heard: AtomicU64,
     /// Locked at login and by background tasks only.
     databases: Mutex<HashMap<String, Arc<Database>>>,
     /// Locked at login and by background tasks only.
@@ -64,6 +66,7 @@ impl Cluster {
             primary: AtomicUsize::new(expected.unwrap_or(NONE)),
             newest_timeline: AtomicU32::new(0),
             era: AtomicU64::new(1),
+            heard: AtomicU64::new(0),
             databases: Mutex::default(),
             accounts: Mutex::default(),
             history: History::default(),
@@ -238,6 +241,7 @@ impl Cluster {
     /// Positions of another timeline prove nothing: every replica starts anew.
     fn primary_changed(&self) {
         self.era.fetch_add(1, Ordering::AcqRel);
+        self.heard.store(0, Ordering::Release);
         self.history.clear();
         for server in self.servers.load().iter() {
             self.forget_coverage(server.index);
@@ -250,6 +254,18 @@ impl Cluster {
             database.freshness.note_all();
             database.catalog_changed();
         }
+    }
+
+    /// A change stream has brought a commit that ends here: replicas are asked until they have replayed it.
+    pub fn hear(&self, end: u64) {
+        if self.heard.fetch_max(end, Ordering::AcqRel) < end {
+            self.positions_asked.notify_one();
+        }
+    }
+
+    /// Whether this replica is known to have replayed all that change streams have brought.
+    pub(super) fn has_followed_stream(&self, server: &Server) -> bool {
+        server.replayed() >= self.heard.load(Ordering::Acquire)
     }
 
     /// Number of the primary's reign: another one after each change.

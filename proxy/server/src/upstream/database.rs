@@ -38,6 +38,8 @@ pub struct Database {
     ledger: OnceLock<Arc<Ledger>>,
     /// What its tags begin with: its cluster and its name.
     space: Box<[u8]>,
+    /// Where its results are shared with other proxies.
+    shared: OnceLock<pointsman_shared::Database>,
     catalog: ArcSwap<Catalog>,
     stale: AtomicBool,
     /// Definitions were changed since the catalog was read: what it says of them may be wrong.
@@ -65,6 +67,7 @@ impl Database {
             cluster: cluster.to_owned(),
             watched: Watched::default(),
             ledger: OnceLock::new(),
+            shared: OnceLock::new(),
             space: [cluster.as_bytes(), b"\0", name.as_bytes()].concat().into(),
             freshness: Arc::new(Freshness::new(SERVERS_MAX, positions)),
             gate: Arc::default(),
@@ -95,12 +98,36 @@ impl Database {
         &self.space
     }
 
-    /// Nothing that was kept of its results is served any more. Fills from replicas wait until they have followed.
+    /// Nothing that was kept of its results is served any more.
     pub fn forget_results(&self) {
+        self.mark(&Tags::everything());
+    }
+
+    /// What depends on these tags is served no more, here or by other proxies. Fills from replicas wait until they have
+    /// followed.
+    pub fn mark(&self, tags: &Tags) {
         if let Some(ledger) = self.ledger() {
-            ledger.invalidate(&Tags::everything());
+            self.publish(tags);
+            ledger.invalidate(tags);
             self.freshness.note_all();
         }
+    }
+
+    /// Other proxies are to hear of these tags. Called before they are marked in the ledger.
+    pub fn publish(&self, tags: &Tags) {
+        if let Some(shared) = self.shared() {
+            shared.push(tags);
+        }
+    }
+
+    /// Where its results are shared, if they are.
+    pub fn shared(&self) -> Option<&pointsman_shared::Database> {
+        self.shared.get()
+    }
+
+    /// Its results are shared from now on.
+    pub fn share(&self, make: impl FnOnce() -> pointsman_shared::Database) {
+        self.shared.get_or_init(make);
     }
 
     /// The catalog as last read.
@@ -177,9 +204,9 @@ impl Database {
             }
             self.catalog.store(Arc::new(catalog));
             self.freshness.set_families(families);
-            if renamed && let Some(ledger) = self.ledger() {
+            if renamed {
                 // Tags mean other relations now.
-                ledger.invalidate(&Tags::everything());
+                self.forget_results();
             }
             self.changed.store(self.stale.load(Ordering::SeqCst), Ordering::SeqCst);
             self.failing.store(false, Ordering::Release);

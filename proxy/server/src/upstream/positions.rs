@@ -134,7 +134,7 @@ impl Asker {
     fn ask_replicas(&mut self, replicas: &[usize]) {
         let servers = self.cluster.servers();
         for replica in replicas.iter().filter_map(|index| servers.get(*index)) {
-            if self.targets.is_reached_by(replica.index) || !self.asking.insert(replica.index) {
+            if self.has_followed(replica) || !self.asking.insert(replica.index) {
                 continue;
             }
             let own = self.owns.remove(&replica.index);
@@ -143,12 +143,17 @@ impl Asker {
         }
     }
 
+    /// Whether a replica need not be asked.
+    fn has_followed(&self, replica: &Server) -> bool {
+        self.targets.is_reached_by(replica.index) && self.cluster.has_followed_stream(replica)
+    }
+
     /// Takes the answers that come until the next questions are due.
     async fn rest(&mut self) {
         let config = self.cluster.config();
         let waiting = !self.asking.is_empty() || {
-            let replicas = self.cluster.replicas();
-            replicas.iter().any(|index| !self.targets.is_reached_by(*index))
+            let (replicas, servers) = (self.cluster.replicas(), self.cluster.servers());
+            replicas.iter().filter_map(|index| servers.get(*index)).any(|replica| !self.has_followed(replica))
         };
         self.pause = if self.pause.is_zero() { config.lsn_interval } else { self.pause * 2 };
         self.pause = self.pause.min(PAUSE_MAX.max(config.lsn_interval));
@@ -181,6 +186,9 @@ impl Asker {
                 self.owns.insert(index, own);
                 self.cluster.replica_at(server, lsn);
                 if timeline >= self.cluster.newest_timeline() {
+                    if lsn > server.replayed() {
+                        self.pause = Duration::ZERO;
+                    }
                     server.set_replayed(lsn);
                     if self.targets.reached(index, lsn) {
                         self.pause = Duration::ZERO;

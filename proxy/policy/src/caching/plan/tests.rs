@@ -203,14 +203,14 @@ fn tables_of_one_name_or_family_are_not_told_apart() {
 #[test]
 fn operators_and_policies_may_stand_in_the_way() {
     let sql = "SELECT * FROM posts WHERE author = 1";
-    let equality = |plain_operands| {
+    let equality = |own_operand| {
         small(|rows| {
             rows.operators.push(OperatorRow {
                 name: "=".into(),
                 function_schema: "pg_catalog".into(),
                 function: "lower".into(),
                 volatile: false,
-                plain_operands,
+                own_operand,
             });
         })
     };

@@ -190,7 +190,7 @@ fn other_columns_or_other_policies_are_another_number() {
             function_schema: "public".into(),
             function: "pure".into(),
             volatile: false,
-            plain_operands: true,
+            own_operand: true,
         });
     };
     assert!(!followed(&equality));

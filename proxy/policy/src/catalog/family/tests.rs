@@ -107,7 +107,7 @@ fn users_operators_types_and_casts_count() {
         function_schema: "public".into(),
         function: function.into(),
         volatile: false,
-        plain_operands: false,
+        own_operand: false,
     };
     let with_extension = built(|rows| {
         rows.functions.push(near());
@@ -155,4 +155,32 @@ fn the_families_number_changes_when_they_do() {
     });
     attached.follow(&before);
     assert_ne!(attached.families(), before.families());
+}
+
+#[test]
+fn what_a_declared_function_reads_is_not_lost() {
+    let mut overrides = Overrides::default();
+    overrides.set("counted", Volatility::Stable);
+    overrides.set_reads("counted", vec!["posts".to_owned()]);
+    let mut rows = rows();
+    rows.functions.push(function("public", "counted", Volatility::Stable, "SELECT 1 FROM posts"));
+    rows.operators.push(OperatorRow {
+        name: "@#".into(),
+        function_schema: "public".into(),
+        function: "counted".into(),
+        volatile: false,
+        own_operand: true,
+    });
+    let view = "SELECT public.counted(agents.id) FROM public.agents";
+    rows.relations.extend([relation("public", "posts", 'r', ""), relation("public", "counts", 'v', view)]);
+    let catalog = Catalog::build(&rows, &overrides);
+    assert_eq!(reads(&catalog, "counts"), reads(&catalog, "posts").and(&reads(&catalog, "agents")));
+    let plain = |text: &str| {
+        let mut analyzer = pointsman_sql::Analyzer::<()>::new(1);
+        let analysis = analyzer.analyze(text.as_bytes(), pointsman_sql::LexRules::default());
+        catalog.is_plain(analysis.facts.single().expect("one statement"))
+    };
+    assert!(plain("SELECT counted(id) FROM agents"), "the text names it");
+    assert!(!plain("SELECT a.counted FROM agents a"), "it may be a column");
+    assert!(!plain("SELECT a @# b FROM agents"), "the operator does not name it");
 }

@@ -84,7 +84,7 @@ fn mistakes_in_values_are_refused_where_they_stand() {
         ("ttl: 1s, tags: ['a{b']", "6:29: `spec.rules[0].cache.tags[0]`: expected a tag such as"),
         ("ttl: 1s, tags: ['a{b']", "the brace at byte 1 has no partner"),
         ("ttl: 1s, tags: 'a}'", "the brace at byte 1 has no partner"),
-        ("ttl: 1s, tags: 'a{b c}'", "the braces at byte 1 hold no name"),
+        ("ttl: 1s, tags: 'a{b c}'", "the braces at byte 1 hold neither"),
         ("ttl: 1s, tags: ''", "expected a tag such as"),
         ("ttl: 1s, tags_from: 'SELECT {'", "6:33: `spec.rules[0].cache.tags_from`: expected a query"),
         ("ttl: 1s, invalidate_by: []", "`spec.rules[0].cache.invalidate_by` is an empty list"),

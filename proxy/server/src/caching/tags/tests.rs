@@ -11,7 +11,7 @@ fn pinned(type_oid: u32, value: KeyValue) -> Pinned {
 /// The tags that a read has which is pinned so, of these values.
 fn tags(pinned: Pinned, values: &Values<'_>) -> Tags {
     let mut tags = Tags::new();
-    read(&[Dependence { slot: 7, pinned: Some(pinned) }], &[], values, SPACE, &mut tags);
+    read(&[Dependence { slot: 7, pinned: Some(pinned) }], values, SPACE, &mut tags);
     tags
 }
 

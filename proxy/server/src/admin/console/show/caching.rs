@@ -23,6 +23,9 @@ pub(super) const CACHE: &[&str] = &[
     "evicted",
     "invalidated",
     "fills",
+    "shared",
+    "shared_hits",
+    "shared_stored",
 ];
 
 /// A row for each database of which results are kept; entries and bytes are those of all together.
@@ -47,6 +50,13 @@ pub(super) fn cache(proxy: &Proxy, table: &mut Table) {
             some(cache.evicted),
             some(cache.invalidated),
             some(cache.fills),
+            some(match ledger.shared {
+                None => "off",
+                Some(true) => "open",
+                Some(false) => "closed",
+            }),
+            cache.shared.map(|counts| counts.hits.to_string()),
+            cache.shared.map(|counts| counts.stored.to_string()),
         ]);
     }
 }
