@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use pointsman_tests::{Proxy, Stage};
+use pointsman_tests::{Proxy, Redis, Stage};
 
 use crate::common::{policy, unique};
 
@@ -171,7 +171,7 @@ async fn assert_quiet(world: &World) {
 /// It was a test of the cache: much was served from memory, and much was not.
 fn assert_worth(world: &World, counts: &Counts, reasons_min: usize) {
     let reads = |outcome| counted(counts, "pointsman_cache_reads_total", outcome);
-    let hits = reads("hit") + reads("stale_hit");
+    let hits = reads("hit") + reads("stale_hit") + reads("shared_hit");
     let all = hits + reads("followed") + reads("absent") + reads("invalidated") + reads("expired");
     assert!(hits > 0.3 * all, "only {hits} of {all} cached reads were served from memory");
     assert!(reads("invalidated") > 100.0, "{} reads met what was dropped", reads("invalidated"));
@@ -205,23 +205,21 @@ async fn disturb(load: &Load, policies: &str) -> Counts {
     counts
 }
 
-/// Two proxies that hear each other's writes by the stream of changes, and others'; one is killed and started again, one
-/// is given other policies, the streams break and fall silent.
-#[tokio::test]
-async fn every_read_is_explained() {
-    if Proxy::is_direct() {
-        return;
-    }
-    let tables = tables();
-    let stage = stage(&tables).await;
-    let changes = format!("cache: {{changes: {{lag_max: {}s}}}}\n", LAG_MAX.as_secs());
+/// A load on two proxies, with what happens to them; `cache` is of their configuration, `also` goes on beside the load.
+async fn explained(
+    (stage, tables): (Stage, Vec<Table>),
+    cache: &str,
+    also: impl Future<Output = ()> + Send + 'static,
+) -> Counts {
+    let cache = format!("cache: {{changes: {{lag_max: {}s}}{cache}}}\n", LAG_MAX.as_secs());
     let policies = [policy(&stage, &spec(&tables)), policy(&stage, &spec(&tables))];
     let mut proxies = Vec::new();
     for policies in &policies {
-        proxies.push(stage.proxy(&format!("{policies}{CONFIG}{changes}")).await);
+        proxies.push(stage.proxy(&format!("{policies}{CONFIG}{cache}")).await);
     }
     let world = Arc::new(World::new(stage, proxies, tables));
-    let load = Load::begin(&world, Habits { by_proxy: [40, 35], two_phases: Some(1), ..Habits::USUAL });
+    let mut load = Load::begin(&world, Habits { by_proxy: [40, 35], two_phases: Some(1), ..Habits::USUAL });
+    load.tasks.spawn(also);
     let counts = disturb(&load, &policies[1]).await;
     let counts = load.end(counts).await;
     assert_worth(&world, &counts, 3);
@@ -229,6 +227,45 @@ async fn every_read_is_explained() {
     assert!(counted(&counts, "pointsman_cache_stream_breaks_total", "") >= 4.0, "the streams broke off");
     assert_eq!(world.read_errors[1].load(Ordering::Relaxed), 0, "who is not killed, answers");
     assert_eq!(world.proxies[1].metric("pointsman_reloads_total", &["taken"]).await, 1.0);
+    counts
+}
+
+/// Two proxies that hear each other's writes by the stream of changes, and others'; one is killed and started again,
+/// one is given other policies, the streams break and fall silent.
+#[tokio::test]
+async fn every_read_is_explained() {
+    if Proxy::is_direct() {
+        return;
+    }
+    let tables = tables();
+    let stage = stage(&tables).await;
+    explained((stage, tables), "", async {}).await;
+}
+
+/// The same where the proxies share results in Redis, which is killed and started again, and stalls.
+#[tokio::test]
+async fn every_shared_read_is_explained() {
+    if Proxy::is_direct() {
+        return;
+    }
+    let tables = tables();
+    let stage = stage(&tables).await;
+    let redis = Redis::start(&stage);
+    let cache = format!(", {}", redis.config());
+    let also = async move {
+        tokio::time::sleep(span().mul_f64(0.2)).await;
+        redis.kill();
+        tokio::time::sleep(span().mul_f64(0.05)).await;
+        redis.launch();
+        tokio::time::sleep(span().mul_f64(0.3)).await;
+        redis.signal("STOP");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        redis.signal("CONT");
+        tokio::time::sleep(span().mul_f64(0.4)).await;
+    };
+    let counts = explained((stage, tables), &cache, also).await;
+    let shared = counted(&counts, "pointsman_cache_reads_total", "shared_hit");
+    assert!(shared > 20.0, "only {shared} reads were served from Redis");
 }
 
 /// Without a stream of changes, a proxy's own writes are always seen, though servers' sessions are ended while they
