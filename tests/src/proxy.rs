@@ -138,6 +138,22 @@ impl Proxy {
         panic!("the proxy does not listen within 20 s:\n{}\n{}", self.yaml(), self.log());
     }
 
+    /// Kills the process as a crash would, starts it again on its ports, and waits until it is ready.
+    pub async fn crash_and_restart(&self) {
+        self.signal("KILL");
+        self.wait_exit(Duration::from_secs(20)).await;
+        std::fs::rename(&self.log, self.log.with_extension("log.crashed")).expect("its log is kept");
+        for attempt in 0.. {
+            // Another program may have taken a port for a moment.
+            if self.try_start().await {
+                break;
+            }
+            assert!(attempt < 20, "the proxy does not start again:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        eventually("the proxy is ready again", Duration::from_secs(20), || self.ready()).await;
+    }
+
     fn command(&self) -> Command {
         let Some(hosts) = &self.hosts else { return Command::new(program()) };
         let mut command = Command::new("unshare");

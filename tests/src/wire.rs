@@ -88,6 +88,23 @@ impl Wire {
         wire
     }
 
+    /// Connects and logs in as `app` to the usual database; `None` when nobody listens or the login is refused.
+    pub async fn try_login(port: u16) -> Option<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        let mut wire = Self::over(stream);
+        let parameters = [("user", "app"), ("database", crate::DATABASE)];
+        let credentials = Credentials::new(&parameters, Secret::Password(PASSWORD));
+        wire.authenticate(&credentials).await.is_ok().then_some(wire)
+    }
+
+    /// Sends bytes and reads up to `ReadyForQuery`; `None` when the connection has ended before.
+    pub async fn try_ask(&mut self, bytes: &[u8]) -> Option<Vec<Frame>> {
+        self.try_send(bytes).await.ok()?;
+        let frames = self.until(b'Z').await;
+        frames.last().is_some_and(|frame| frame.tag == b'Z').then_some(frames)
+    }
+
     /// Sends bytes.
     pub async fn send(&mut self, bytes: &[u8]) {
         self.try_send(bytes).await.expect("the peer takes it");

@@ -13,6 +13,7 @@ mod death;
 mod explain;
 mod failover;
 mod held_back;
+mod history;
 mod large;
 mod leaving;
 mod login;
