@@ -88,6 +88,7 @@ fn store() -> (Store, Vec<Vec<u8>>) {
             stamp: Seq(1_000_000),
             tags: tags.as_slice(),
             created: Millis(0),
+            as_of: Millis(0),
             lifetime,
             scope: Scope::Role,
         };

@@ -78,6 +78,7 @@ pub struct Entry {
     tags: Box<[Tag]>,
     stamp: Seq,
     created: Millis,
+    as_of: Millis,
     lifetime: Lifetime,
     scope: Scope,
     parts: Parts,
@@ -92,6 +93,8 @@ pub struct About<'a> {
     pub tags: &'a [Tag],
     /// When its query was *sent*: it is no younger than that.
     pub created: Millis,
+    /// It shows everything that was committed before: as `created`, unless it was read where that was not there yet.
+    pub as_of: Millis,
     /// How long it lives.
     pub lifetime: Lifetime,
     /// Who shares it.
@@ -113,6 +116,7 @@ impl Entry {
             tags: about.tags.into(),
             stamp: about.stamp,
             created: about.created,
+            as_of: about.as_of,
             lifetime: about.lifetime,
             scope: about.scope,
             parts,
@@ -153,6 +157,12 @@ impl Entry {
     #[must_use]
     pub fn created(&self) -> Millis {
         self.created
+    }
+
+    /// Everything that was committed before this is in it.
+    #[must_use]
+    pub fn as_of(&self) -> Millis {
+        self.as_of
     }
 
     /// How long it lives.

@@ -39,6 +39,7 @@ fn an_entry_takes_what_it_is_counted_for() {
             stamp: Seq(1),
             tags: tags.as_slice(),
             created: Millis(0),
+            as_of: Millis(0),
             lifetime: Lifetime { ttl: 1, stale_while_revalidate: 0 },
             scope: Scope::Role,
         };

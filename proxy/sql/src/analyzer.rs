@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cache::Cache;
 use crate::facts::{Doubt, Facts};
 use crate::lexer::{ClientEncoding, LexRules, Lexer, Literal, LiteralKind, TokenKind};
+use crate::recent::Recents;
 use crate::shape::shape;
 use crate::template::{NESTING_MAX, Template};
 use crate::{light, parse};
@@ -26,6 +27,7 @@ pub struct Analyzer<M> {
     cache: Cache<M>,
     template: Template,
     last: Last,
+    recents: Recents,
     /// Facts of a text that is not cached.
     loose: (Arc<Facts>, M),
     stats: AnalyzerStats,
@@ -94,6 +96,7 @@ impl<M: Default> Analyzer<M> {
             cache: Cache::new(templates_max, templates_max.saturating_mul(ENTRY_BYTES).max(CACHE_BYTES_MIN)),
             template: Template::default(),
             last: Last::default(),
+            recents: Recents::default(),
             loose: (Arc::new(light::doubtful(Doubt::Lexical)), M::default()),
             stats: AnalyzerStats::default(),
         }
@@ -117,6 +120,10 @@ impl<M: Default> Analyzer<M> {
             return self.found(slot);
         }
         self.last.slot = None;
+        if let Some(slot) = self.find_recent(sql, rules) {
+            self.last.note(sql, rules, slot);
+            return self.found(slot);
+        }
         if sql.len() > TEMPLATE_BYTES_MAX {
             return self.unlisted(light::facts(sql, rules));
         }
@@ -135,10 +142,23 @@ impl<M: Default> Analyzer<M> {
         match self.cache.find(hash, &self.template.bytes) {
             Some(slot) => {
                 self.last.note(sql, rules, slot);
+                let known = (slot, self.cache.entry(slot).facts.template);
+                let Template { literals, commented, .. } = &self.template;
+                self.recents.note(sql, rules, known, literals, *commented);
                 self.found(slot)
             }
             None => self.miss(sql, rules, hash),
         }
+    }
+
+    /// The slot of a long text that came lately, if its template is still there.
+    fn find_recent(&mut self, sql: &[u8], rules: LexRules) -> Option<u32> {
+        let recent = self.recents.find(sql, rules)?;
+        let slot = self.cache.renew(recent.slot, recent.template)?;
+        self.template.literals.clear();
+        self.template.literals.extend_from_slice(&recent.literals);
+        self.template.commented = recent.commented;
+        Some(slot)
     }
 
     /// The cached facts of the text that the template was filled from.

@@ -81,6 +81,16 @@ impl<M: Default> Cache<M> {
         Some(slot)
     }
 
+    /// A slot, now the newest, if the facts in it still have this number.
+    pub(crate) fn renew(&mut self, slot: u32, template: u64) -> Option<u32> {
+        self.slab.get(slot as usize).filter(|entry| entry.facts.template == template)?;
+        if slot != self.newest {
+            self.unlink(slot);
+            self.link_newest(slot);
+        }
+        Some(slot)
+    }
+
     #[inline]
     pub(crate) fn entry(&mut self, slot: u32) -> &mut Entry<M> {
         &mut self.slab[slot as usize]

@@ -11,6 +11,7 @@ mod lexer;
 mod light;
 mod literal;
 mod parse;
+mod recent;
 mod route;
 mod shape;
 mod spans;

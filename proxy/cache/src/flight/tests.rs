@@ -41,6 +41,7 @@ fn entry(stamp: u64) -> Arc<Entry> {
         stamp: Seq(stamp),
         tags: &[],
         created: Millis(0),
+        as_of: Millis(0),
         lifetime: Lifetime::default(),
         scope: Scope::Role,
     };

@@ -256,7 +256,8 @@ impl Session {
         let Some(cache) = &self.shared.cache else { return Ok(None) };
         let now = cache.at(Instant::now());
         let fits = |entry: &Arc<Entry>| {
-            terms.ledger.permits(entry.stamp(), entry.tags()) && entry.age(now) == Age::Fresh
+            let recent = self.is_recent(&terms, entry, now);
+            recent && terms.ledger.permits(entry.stamp(), entry.tags()) && entry.age(now) == Age::Fresh
         };
         let entry = entry.filter(fits);
         match &entry {
@@ -341,7 +342,7 @@ impl Session {
         let Some(most) = terms.caching.max_staleness else { return true };
         let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
         let watched = &self.shared.account.database.watched;
-        now.since(entry.created()) <= most
+        now.since(entry.as_of()) <= most
             || watched.seen_since().is_some_and(|since| since.elapsed().as_millis() <= u128::from(most))
     }
 

@@ -38,7 +38,7 @@ pub(super) struct Filling {
     /// The generations of its tags in the shared store, before its query was sent.
     generations: Option<Vec<(Tag, u64)>>,
     /// Since when the ledger knows of it, and when its query was sent.
-    begun: Option<(Result<Fill, Refusal>, Millis)>,
+    begun: Option<Begun>,
     parameters: BytesMut,
     description: BytesMut,
     rows: BytesMut,
@@ -81,6 +81,16 @@ impl DependsOn {
         }
         all
     }
+}
+
+/// How a fill began.
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    fill: Result<Fill, Refusal>,
+    /// When its query was sent.
+    now: Millis,
+    /// What was committed before is shown.
+    as_of: Millis,
 }
 
 /// What a message is part of.
@@ -153,8 +163,16 @@ impl Session {
         }
         let era = Era(self.shared.cluster.era());
         let fill = filling.terms.ledger.begin_fill(era, source);
-        let now = self.shared.cache.as_ref().map(|cache| cache.at(Instant::now())).unwrap_or_default();
-        filling.begun = Some((fill, now));
+        let cache = self.shared.cache.as_ref();
+        let now = cache.map(|cache| cache.at(Instant::now())).unwrap_or_default();
+        let as_of = match held.role {
+            Role::Primary => now,
+            Role::Replica => {
+                let known = self.shared.cluster.whole_as_of(&held.server);
+                known.map_or(Millis(0), |at| cache.map_or(now, |cache| cache.at(at)))
+            }
+        };
+        filling.begun = Some(Begun { fill, now, as_of });
         let Some(sql) = filling.on.tags_sql.take() else { return };
         // In front of the client's own: whatever changes between the two is marked since the fill began.
         message::query(&mut self.io.to_server, sql.as_bytes());
@@ -222,7 +240,11 @@ impl Session {
 
     fn end_filling(&self, mut filling: Filling) {
         let counts = Arc::clone(&filling.terms.counts);
-        let (Some((begun, created)), Some(cache)) = (filling.begun, &self.shared.cache) else { return };
+        let (Some(Begun { fill: begun, now: created, as_of }), Some(cache)) =
+            (filling.begun, &self.shared.cache)
+        else {
+            return;
+        };
         let families = self.shared.account.database.catalog().families();
         let policies = self.shared.policies.load();
         let tags = filling.on.all();
@@ -242,6 +264,7 @@ impl Session {
             stamp,
             tags: tags.as_slice(),
             created,
+            as_of,
             lifetime: filling.terms.lifetime(),
             scope: filling.terms.caching.scope,
         };
@@ -316,6 +339,7 @@ impl Session {
             stamp,
             tags: tags.as_slice(),
             created: Millis(now.0.saturating_sub(age)),
+            as_of: Millis(now.0.saturating_sub(age)),
             lifetime: filling.terms.lifetime(),
             scope: found.scope,
         };

@@ -220,12 +220,17 @@ impl Session {
         self.wants.caught_up(self.status == TransactionStatus::InTransaction);
     }
 
+    /// Whether a connection is held of which nothing is awaited: the server is idle, owes nothing, is between two messages
+    /// and waits for no `Sync`.
+    pub(super) fn is_free(&self) -> bool {
+        let between = self.owed.is_empty() && !self.owed.is_skipping() && self.flow.is_between_messages();
+        between && self.status == TransactionStatus::Idle && !self.flow.unsynced && self.held.is_some()
+    }
+
     /// Gives the connection back if the server is idle, owes nothing, is between two messages and waits for no `Sync`, and
     /// the session holds nothing on it.
     pub(super) fn release_if_free(&mut self) {
-        let between = self.owed.is_empty() && !self.owed.is_skipping() && self.flow.is_between_messages();
-        let free = between && self.status == TransactionStatus::Idle && !self.flow.unsynced;
-        if !free || self.held.is_none() {
+        if !self.is_free() {
             return;
         }
         if self.flow.probe_due {

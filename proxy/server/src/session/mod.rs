@@ -165,6 +165,8 @@ struct Flow {
     definitions_changed: bool,
     /// The server said that it is going.
     fatal: bool,
+    /// It said so while nothing was asked of it.
+    forsaken: bool,
     /// An order to leave came while the session waited for a connection.
     dismissed: bool,
     /// Whether the client will say more, and hears.

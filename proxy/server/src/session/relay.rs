@@ -35,10 +35,16 @@ impl Session {
             }
             visible |= self.makes_visible(header);
             self.frame(header)?;
+            if self.flow.forsaken {
+                break;
+            }
         }
         if visible {
             self.note_committed();
             self.note_visible();
+        }
+        if std::mem::take(&mut self.flow.forsaken) {
+            self.drop_held();
         }
         if self.owed.is_empty() {
             self.flow.stalled = false;
@@ -171,6 +177,13 @@ impl Session {
         let head = self.io.unscanned();
         let body = &head[5..head.len().min(header.frame_len())];
         let error = ErrorHead::read(body);
+        if error.fatal && self.is_free() && self.pins.is_empty() && !self.flow.probe_due {
+            // The server ends a connection on which nothing is asked: that is nobody's error.
+            self.io.settle_approved();
+            self.io.from_server.consume(self.io.from_server.len());
+            self.flow.forsaken = true;
+            return Ok(());
+        }
         if error.fatal {
             // The server speaks to whoever is connected, asked or not; then it closes the connection.
             let retry = self.can_retry();

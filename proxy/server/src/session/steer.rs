@@ -149,6 +149,8 @@ impl Session {
         if let Some(decision) = decision {
             terms.consistency = decision.consistency.unwrap_or(terms.consistency);
             terms.max_lag = decision.max_lag.or(terms.max_lag);
+            let staleness = decision.cache.as_ref().and_then(|(_, caching)| caching.max_staleness);
+            terms.max_lag = terms.max_lag.into_iter().chain(staleness).min();
         }
         terms
     }

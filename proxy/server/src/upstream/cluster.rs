@@ -187,6 +187,11 @@ impl Cluster {
         server.set_behind_since(self.history.behind_since(lsn));
     }
 
+    /// The last moment that is known at which the primary had nothing that this replica has not replayed.
+    pub fn whole_as_of(&self, server: &Server) -> Option<Instant> {
+        self.history.as_of(server.replayed())
+    }
+
     /// WAL that a replica has not replayed, in bytes.
     pub fn lag_bytes(&self, server: &Server) -> Option<u64> {
         self.history.newest().map(|newest| newest.saturating_sub(server.position()))

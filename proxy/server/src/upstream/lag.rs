@@ -10,13 +10,17 @@ const SAMPLES_MAX: usize = 512;
 /// Samples are at least this far apart.
 const APART: Duration = Duration::from_millis(20);
 
-/// Positions of the primary and when they were heard, oldest first, each higher than the one before.
+/// Positions of the primary and when they were heard, oldest first, each higher than the one before; and the one that was
+/// asked for last.
 #[derive(Debug, Default)]
-struct Samples(VecDeque<(Instant, u64)>);
+struct Samples(VecDeque<(Instant, u64)>, Option<(Instant, u64)>);
 
 impl Samples {
     /// The primary was at `lsn` at `at`.
     fn add(&mut self, at: Instant, lsn: u64) {
+        if self.1.is_none_or(|(last, _)| last < at) {
+            self.1 = Some((at, lsn));
+        }
         if let Some((last, known)) = self.0.back()
             && (*known >= lsn || at.saturating_duration_since(*last) < APART)
         {
@@ -34,6 +38,13 @@ impl Samples {
         if let Some(at) = (1..self.0.len().saturating_sub(1)).min_by_key(gap) {
             self.0.remove(at);
         }
+    }
+
+    /// When the primary had nothing that is not in `replayed`, at the latest that is known.
+    fn as_of(&self, replayed: u64) -> Option<Instant> {
+        let latest = self.1.filter(|(_, lsn)| *lsn <= replayed);
+        let before = self.0.iter().rev().find(|(_, lsn)| *lsn <= replayed);
+        latest.or(before.copied()).map(|(at, _)| at)
     }
 
     /// When the first position after `replayed` was heard.
@@ -64,6 +75,11 @@ impl History {
         self.lock().first_after(replayed)
     }
 
+    /// The last moment that is known at which the primary had nothing that is not in `replayed`.
+    pub fn as_of(&self, replayed: u64) -> Option<Instant> {
+        self.lock().as_of(replayed)
+    }
+
     /// The newest position heard.
     pub fn newest(&self) -> Option<u64> {
         self.lock().0.back().map(|(_, lsn)| *lsn)
@@ -71,7 +87,7 @@ impl History {
 
     /// Another server is the primary now: its positions are others.
     pub fn clear(&self) {
-        self.lock().0.clear();
+        *self.lock() = Samples::default();
     }
 }
 
@@ -94,6 +110,10 @@ mod tests {
         assert_eq!(history.behind_since(200), Some(at(3)));
         assert_eq!(history.behind_since(300), None);
         assert_eq!(history.newest(), Some(300));
+        assert_eq!(history.as_of(99), None);
+        assert_eq!((history.as_of(100), history.as_of(250), history.as_of(300)), (Some(at(0)), Some(at(2)), Some(at(3))));
+        history.add(at(9), 300);
+        assert_eq!(history.as_of(300), Some(at(9)), "an idle primary has nothing new");
         history.clear();
         assert_eq!((history.behind_since(0), history.newest()), (None, None));
     }

@@ -208,3 +208,33 @@ fn comments_are_noticed_and_shapes_are_shared_by_templates_of_other_literals() {
     let long = format!("SELECT '{}'", "x".repeat(TEMPLATE_BYTES_MAX));
     assert_eq!((of(&long).0, of(&long).2), (0, true));
 }
+
+#[test]
+fn long_texts_that_come_again_are_known_with_their_own_literals() {
+    let mut analyzer = Analyzer::<u32>::new(2);
+    let text = |number: u32| {
+        format!("SELECT {number}, '{}' /* c */ FROM agents WHERE id = {number}", "x".repeat(200))
+    };
+    for round in 0..3 {
+        for number in [1, 22, 333] {
+            let sql = text(number);
+            let analysis = analyzer.analyze(sql.as_bytes(), LexRules::default());
+            assert_eq!(analysis.hit, round + number > 1);
+            assert!(analysis.commented);
+            assert_eq!(analysis.literals[0].raw(sql.as_bytes()), number.to_string().as_bytes());
+            assert_eq!(analysis.literals.len(), 3);
+            *analysis.memo += 1;
+        }
+    }
+    // Its template is pushed out: the text is read anew, though it came lately.
+    for other in ["SELECT a", "SELECT a, b", "SELECT a, b, c"] {
+        analyzer.analyze(other.as_bytes(), LexRules::default());
+    }
+    let again = text(1);
+    let analysis = analyzer.analyze(again.as_bytes(), LexRules::default());
+    assert!(!analysis.hit && *analysis.memo == 0);
+    let rules = LexRules { standard_conforming_strings: false, ..LexRules::default() };
+    let escaped = format!("SELECT '{}\\'' FROM agents", "x".repeat(200));
+    assert!(!analyzer.analyze(escaped.as_bytes(), rules).hit);
+    assert!(!analyzer.analyze(escaped.as_bytes(), LexRules::default()).hit, "other rules, another text");
+}
