@@ -2,20 +2,24 @@
 use std::time::Duration;
 
 use pointsman_tests::{Frame, Proxy, Redis, Stage, Wire, eventually, msg};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::common::{ADMIN, SOON, policy, reads_reach_replica, unique};
 
-/// A primary whose changes can be heard of, and a replica.
-async fn logical() -> &'static Stage {
+/// A primary whose changes can be heard of, and a replica. Definitions that one test changes drop what another has cached: a
+/// test holds the lock for as long as it lasts.
+async fn logical() -> (&'static Stage, MutexGuard<'static, ()>) {
     static STAGE: OnceCell<Stage> = OnceCell::const_new();
-    STAGE
+    static TURN: Mutex<()> = Mutex::const_new(());
+    let turn = TURN.lock().await;
+    let stage = STAGE
         .get_or_init(|| async {
             let stage = Stage::new().replicas(1).setting("wal_level = logical").start().await;
             stage.primary.sql("CREATE PUBLICATION pointsman FOR ALL TABLES").await;
             stage
         })
-        .await
+        .await;
+    (stage, turn)
 }
 
 /// A rule that caches the reads of these tables, with what else it says of caching.
@@ -71,7 +75,7 @@ async fn warm(proxy: &Proxy, wire: &mut Wire, sql: &str) {
 /// A read is asked of a server once; then it comes from memory, by either protocol, byte for byte.
 #[tokio::test]
 async fn hits_are_what_the_server_said() {
-    let stage = logical().await;
+    let (stage, _turn) = logical().await;
     let table = agents(stage, "kept").await;
     let proxy = caching(stage, &rule(&table, ""), "").await;
     let (mut wire, mut direct) = (proxy.wire().await, stage.primary.wire().await);
@@ -142,7 +146,7 @@ async fn said(wire: &mut Wire, table: &str, agent: u32) -> String {
 /// and out of transactions, by functions, by writing CTEs.
 #[tokio::test]
 async fn own_writes_are_seen_at_once() {
-    let stage = logical().await;
+    let (stage, _turn) = logical().await;
     let table = agents(stage, "own").await;
     stage
         .primary
@@ -194,7 +198,7 @@ async fn own_writes_are_seen_at_once() {
 /// Writes that do not pass through here are heard of: rows, TRUNCATE, definitions, grants.
 #[tokio::test]
 async fn writes_made_elsewhere_are_seen() {
-    let stage = logical().await;
+    let (stage, _turn) = logical().await;
     let table = agents(stage, "elsewhere").await;
     let proxy = caching(stage, &rule(&table, ", invalidate_by: [agent_id]"), "").await;
     let mut wire = proxy.wire().await;
@@ -221,7 +225,7 @@ async fn writes_made_elsewhere_are_seen() {
 /// What one key's rows are does not depend on the others': their writes drop nothing of it.
 #[tokio::test]
 async fn keys_are_told_apart() {
-    let stage = logical().await;
+    let (stage, _turn) = logical().await;
     let table = agents(stage, "keys").await;
     let proxy = caching(stage, &rule(&table, ", invalidate_by: [agent_id]"), "").await;
     let mut wire = proxy.wire().await;
@@ -248,7 +252,7 @@ async fn keys_are_told_apart() {
 /// Neither roles nor row security share rows, and settings that change results are told apart.
 #[tokio::test]
 async fn roles_and_settings_share_nothing() {
-    let stage = logical().await;
+    let (stage, _turn) = logical().await;
     let table = agents(stage, "shared").await;
     stage
         .primary
@@ -287,7 +291,7 @@ async fn roles_and_settings_share_nothing() {
 /// What may not be kept is not, and why is counted.
 #[tokio::test]
 async fn what_may_not_be_kept_is_counted() {
-    let stage = logical().await;
+    let (stage, _turn) = logical().await;
     let table = agents(stage, "bypassed").await;
     let proxy = caching(stage, &rule(&table, ""), "").await;
     let mut wire = proxy.wire().await;
@@ -325,7 +329,7 @@ async fn what_may_not_be_kept_is_counted() {
 /// Many who ask at once are served by one query.
 #[tokio::test]
 async fn one_asks_for_all() {
-    let stage = logical().await;
+    let (stage, _turn) = logical().await;
     let table = agents(stage, "stampede").await;
     let proxy = caching(stage, &rule(&table, ""), "").await;
     let mut wire = proxy.wire().await;
@@ -363,7 +367,7 @@ async fn one_asks_for_all() {
 /// A rule's own tags: the feed of an agent depends on its friends' posts alone, whose list is read when it is filled.
 #[tokio::test]
 async fn a_feed_depends_on_its_friends() {
-    let stage = logical().await;
+    let (stage, _turn) = logical().await;
     let (posts, friends) = (agents(stage, "posts").await, unique("friends"));
     stage
         .primary
@@ -467,7 +471,7 @@ async fn shared_hits(proxy: &Proxy) -> f64 {
 /// Two proxies share results by Redis, and hear of each other's writes: with a change stream, and without one.
 #[tokio::test]
 async fn a_fleet_shares_results_and_invalidations() {
-    let stage = logical().await;
+    let (stage, _turn) = logical().await;
     for changes in ["", ", changes: {mode: off}"] {
         let (table, redis) = (agents(stage, "fleet").await, Redis::start(stage));
         let spec = rule(&format!("{table}], user: app, reads: [{table}"), ", invalidate_by: [agent_id]");
@@ -501,7 +505,7 @@ async fn a_fleet_shares_results_and_invalidations() {
 /// Whatever is wrong with Redis, clients are served as without it, and nothing that is no longer true.
 #[tokio::test]
 async fn redis_may_fail_in_any_way() {
-    let stage = logical().await;
+    let (stage, _turn) = logical().await;
     let (table, redis) = (agents(stage, "failing").await, Redis::start(stage));
     let spec = rule(&table, ", invalidate_by: [agent_id]").replace("cache:", "route: primary, cache:");
     let (one, two) = fleet(stage, &spec, &redis, "").await;
@@ -551,7 +555,7 @@ async fn redis_may_fail_in_any_way() {
 /// Long results are written as they are stored, in order with what is asked next, however slowly the client reads.
 #[tokio::test]
 async fn long_results_keep_their_order() {
-    let stage = logical().await;
+    let (stage, _turn) = logical().await;
     let table = agents(stage, "long").await;
     let proxy = caching(stage, &rule(&table, ""), "").await;
     let mut wire = proxy.wire().await;

@@ -12,7 +12,8 @@ const LIMITS: StoreLimits = StoreLimits { bytes_max: 1 << 20, entry_bytes_max: 6
 
 fn entry(key: &[u8], bytes: usize, stamp: Seq, tags: &[Tag]) -> Arc<Entry> {
     let lifetime = Lifetime { ttl: 100, stale_while_revalidate: 50 };
-    let about = About { stamp, tags, created: Millis(1000), as_of: Millis(1000), lifetime, scope: Scope::Role };
+    let about =
+        About { stamp, tags, created: Millis(1000), as_of: Millis(1000), lifetime, scope: Scope::Role };
     let parts = Parts { rows: Bytes::from(vec![b'r'; bytes]), ..Parts::default() };
     Entry::new(Key::new(key), parts, about)
 }

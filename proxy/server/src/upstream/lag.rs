@@ -111,7 +111,10 @@ mod tests {
         assert_eq!(history.behind_since(300), None);
         assert_eq!(history.newest(), Some(300));
         assert_eq!(history.as_of(99), None);
-        assert_eq!((history.as_of(100), history.as_of(250), history.as_of(300)), (Some(at(0)), Some(at(2)), Some(at(3))));
+        assert_eq!(
+            (history.as_of(100), history.as_of(250), history.as_of(300)),
+            (Some(at(0)), Some(at(2)), Some(at(3)))
+        );
         history.add(at(9), 300);
         assert_eq!(history.as_of(300), Some(at(9)), "an idle primary has nothing new");
         history.clear();
