@@ -44,6 +44,9 @@ say "starting a PostgreSQL primary, loading the workload at scale $scale, starti
 start_primary primary; primary_port=$port
 direct="postgres://app@127.0.0.1:$primary_port/app"
 PGHOST=127.0.0.1 PGPORT=$primary_port PGUSER=app PGPASSWORD=app PGDATABASE=app "$here/workload/load.sh" "$scale"
+PGPASSWORD=postgres psql -qXw "postgres://postgres@127.0.0.1:$primary_port/app" -c 'ALTER TABLE agents REPLICA IDENTITY FULL' \
+  -c 'ALTER TABLE friendships REPLICA IDENTITY FULL'
+"$pointsman" changes init --primary "postgres://postgres:postgres@127.0.0.1:$primary_port/app" --apply >&2
 start_replica replica "$primary_port"; replica_port=$port
 
 say "starting Pointsman with policies/agents.yaml"

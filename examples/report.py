@@ -57,6 +57,11 @@ def main():
     targets = sorted({target for by in went.values() for target in by})
     print("\nStatements, by kind and where they went")
     table(["kind", *targets], [[k, *(by.get(t, 0) for t in targets)] for k, by in went.items() if any(by.values())])
+    cached = counts(stage, "pointsman_cache_reads_total", "rule", "outcome")
+    if cached:
+        outcomes = [o for o in ("hit", "followed", "absent", "invalidated", "expired", "bypassed") if any(by.get(o) for by in cached.values())]
+        print("\nReads of the rules that cache, and what became of them")
+        table(["rule", *outcomes], [[rule, *(by.get(o, 0) for o in outcomes)] for rule, by in cached.items()])
     for policy, matches in counts(stage, "pointsman_rule_matches_total", "policy", "rule").items():
         print(f"\nStatements that the rules of policy {policy} matched")
         table(["rule", "matched"], matches.items())

@@ -1,14 +1,14 @@
 //! Cached reads: served from memory, and never what is no longer true.
 use std::time::Duration;
 
-use pointsman_tests::{Frame, Proxy, Redis, Stage, Wire, eventually, msg};
+use pointsman_tests::{Frame, Proxy, Stage, Wire, eventually, msg};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::common::{ADMIN, SOON, policy, reads_reach_replica, unique};
 
 /// A primary whose changes can be heard of, and a replica. Definitions that one test changes drop what another has cached: a
 /// test holds the lock for as long as it lasts.
-async fn logical() -> (&'static Stage, MutexGuard<'static, ()>) {
+pub(crate) async fn logical() -> (&'static Stage, MutexGuard<'static, ()>) {
     static STAGE: OnceCell<Stage> = OnceCell::const_new();
     static TURN: Mutex<()> = Mutex::const_new(());
     let turn = TURN.lock().await;
@@ -23,17 +23,17 @@ async fn logical() -> (&'static Stage, MutexGuard<'static, ()>) {
 }
 
 /// A rule that caches the reads of these tables, with what else it says of caching.
-fn rule(tables: &str, more: &str) -> String {
+pub(crate) fn rule(tables: &str, more: &str) -> String {
     format!("  rules:\n    - {{name: kept, match: {{tables: [{tables}]}}, cache: {{ttl: 60s{more}}}}}\n")
 }
 
 /// A proxy that caches so.
-async fn caching(stage: &Stage, spec: &str, config: &str) -> Proxy {
+pub(crate) async fn caching(stage: &Stage, spec: &str, config: &str) -> Proxy {
     stage.proxy(&format!("{}{config}", policy(stage, spec))).await
 }
 
 /// A table of agents, by name.
-async fn agents(stage: &Stage, name: &str) -> String {
+pub(crate) async fn agents(stage: &Stage, name: &str) -> String {
     let table = unique(name);
     stage
         .primary
@@ -48,19 +48,19 @@ async fn agents(stage: &Stage, name: &str) -> String {
 }
 
 /// Reads served from memory, of all rules.
-async fn hits(proxy: &Proxy) -> f64 {
+pub(crate) async fn hits(proxy: &Proxy) -> f64 {
     proxy.metric("pointsman_cache_reads_total", &["outcome=\"hit\""]).await
 }
 
 /// What the cache has counted, for whoever must find out why.
-async fn counted(proxy: &Proxy) -> String {
+pub(crate) async fn counted(proxy: &Proxy) -> String {
     let all = proxy.get("/metrics").await.expect("the metrics");
     let counted = all.lines().filter(|line| line.starts_with("pointsman_cache") && !line.ends_with(" 0"));
     counted.collect::<Vec<_>>().join("\n")
 }
 
 /// Asks until a read is served from memory.
-async fn warm(proxy: &Proxy, wire: &mut Wire, sql: &str) {
+pub(crate) async fn warm(proxy: &Proxy, wire: &mut Wire, sql: &str) {
     let before = hits(proxy).await;
     let deadline = std::time::Instant::now() + SOON;
     while hits(proxy).await == before {
@@ -121,7 +121,7 @@ async fn hits_are_what_the_server_said() {
 }
 
 /// Asks until the answer is this: the first column of the first row, or an error's SQLSTATE.
-async fn comes_to(wire: &mut Wire, sql: &str, expected: &str) {
+pub(crate) async fn comes_to(wire: &mut Wire, sql: &str, expected: &str) {
     let deadline = std::time::Instant::now() + SOON;
     loop {
         let frames = wire.query(sql).await;
@@ -364,10 +364,8 @@ async fn one_asks_for_all() {
     panic!("of 20 who ask at once, {best} follow at the most");
 }
 
-/// A rule's own tags: the feed of an agent depends on its friends' posts alone, whose list is read when it is filled.
-#[tokio::test]
-async fn a_feed_depends_on_its_friends() {
-    let (stage, _turn) = logical().await;
+/// Posts and friends, and a proxy under a rule whose feeds depend on the friends' posts alone.
+async fn feeds(stage: &Stage) -> (Proxy, String, String) {
     let (posts, friends) = (agents(stage, "posts").await, unique("friends"));
     stage
         .primary
@@ -383,14 +381,23 @@ async fn a_feed_depends_on_its_friends() {
          invalidate_by: [agent_id]\n        tags: ['{friends}.agent_id={{agent_id}}', 'feed:{{agent_id}}']\n        \
          tags_from: SELECT '{posts}.agent_id=' || friend_id FROM {friends} WHERE agent_id = {{agent_id}}\n"
     );
-    let proxy = caching(stage, &spec, ADMIN).await;
+    (caching(stage, &spec, ADMIN).await, posts, friends)
+}
+
+/// The query for an agent's feed.
+fn feed(posts: &str, friends: &str, agent: &str) -> String {
+    format!(
+        "SELECT count(*) FROM {friends} f JOIN {posts} p ON p.agent_id = f.friend_id WHERE f.agent_id = {agent}"
+    )
+}
+
+/// A rule's own tags: the feed of an agent depends on its friends' posts alone, whose list is read when it is filled.
+#[tokio::test]
+async fn a_feed_depends_on_its_friends() {
+    let (stage, _turn) = logical().await;
+    let (proxy, posts, friends) = feeds(stage).await;
     let (mut wire, mut writer) = (proxy.wire().await, proxy.wire().await);
-    let feed = |agent: u32| {
-        format!(
-            "SELECT count(*) FROM {friends} f JOIN {posts} p ON p.agent_id = f.friend_id WHERE f.agent_id = {agent}"
-        )
-    };
-    let (first, other) = (feed(1), feed(4));
+    let (first, other) = (feed(&posts, &friends, "1"), feed(&posts, &friends, "4"));
     warm(&proxy, &mut wire, &first).await;
     warm(&proxy, &mut wire, &other).await;
     assert_eq!(wire.value(&first).await, "20");
@@ -400,9 +407,7 @@ async fn a_feed_depends_on_its_friends() {
     assert_eq!(wire.value(&other).await, "10");
     assert_eq!(hits(&proxy).await, before + 1.0, "a stranger's post drops nothing");
     assert_eq!(wire.value(&first).await, "21");
-    let bound = format!(
-        "SELECT count(*) FROM {friends} f JOIN {posts} p ON p.agent_id = f.friend_id WHERE f.agent_id = $1"
-    );
+    let bound = feed(&posts, &friends, "$1");
     assert_eq!(wire.extended_value(&bound, &[Some("1")]).await, "21");
     // A new friend changes whom it depends on.
     writer.run(&format!("INSERT INTO {friends} (agent_id, friend_id) VALUES (1, 5)")).await;
@@ -412,6 +417,45 @@ async fn a_feed_depends_on_its_friends() {
     assert_eq!(wire.value(&first).await, "32");
     assert_eq!(wire.value(&other).await, "11");
     assert_eq!(wire.extended_value(&bound, &[Some("1")]).await, "32");
+}
+
+/// Long results are written as they are stored, in order with what is asked next, however slowly the client reads.
+#[tokio::test]
+async fn long_results_keep_their_order() {
+    let (stage, _turn) = logical().await;
+    let table = agents(stage, "long").await;
+    let proxy = caching(stage, &rule(&table, ""), "").await;
+    let mut wire = proxy.wire().await;
+    let long = format!("SELECT repeat('x', 700000) || count(*) FROM {table}");
+    let short = format!("SELECT count(*) FROM {table}");
+    warm(&proxy, &mut wire, &long).await;
+    warm(&proxy, &mut wire, &short).await;
+    let bound = |sql: &str| [msg::statement(sql, &[]), msg::sync()].concat();
+    wire.ask(&bound(&long)).await;
+    wire.ask(&bound(&short)).await;
+    let all: Vec<u8> = (0..5)
+        .flat_map(|_| {
+            [msg::query(&long), bound(&short), bound(&long), msg::query(&short), msg::query("SELECT 7")]
+        })
+        .flatten()
+        .collect();
+    wire.send(&all).await;
+    for _ in 0..5 {
+        for (length, end) in [(700_003, "100"), (3, "100"), (700_003, "100"), (3, "100"), (1, "7")] {
+            let frames = wire.until(b'Z').await;
+            let row = frames.iter().find(|frame| frame.tag == b'D').expect("a row");
+            let value = row.values().into_iter().next().flatten().expect("a value");
+            assert!(value.len() == length && value.ends_with(end), "{} bytes", value.len());
+        }
+    }
+}
+
+/// The console drops what is named, and it and EXPLAIN ROUTE say what is kept.
+#[tokio::test]
+async fn the_cache_is_told_of_and_obeys() {
+    let (stage, _turn) = logical().await;
+    let (proxy, posts, friends) = feeds(stage).await;
+    let (mut wire, first) = (proxy.wire().await, feed(&posts, &friends, "1"));
     // A name of the rule's own is dropped by request.
     warm(&proxy, &mut wire, &first).await;
     let console = proxy.console().await;
@@ -445,140 +489,4 @@ async fn a_feed_depends_on_its_friends() {
             .iter()
             .any(|row| row["database"] == "app" && row["hears"] == "stream" && row["state"] == "open")
     );
-}
-
-/// Two proxies of a fleet, which share this Redis.
-async fn fleet(stage: &Stage, spec: &str, redis: &Redis, changes: &str) -> (Proxy, Proxy) {
-    let config = format!("cache: {{{}{changes}}}\n", redis.config());
-    let proxies = (caching(stage, spec, &config).await, caching(stage, spec, &config).await);
-    for proxy in [&proxies.0, &proxies.1] {
-        // A ledger is kept from the first session on.
-        proxy.wire().await;
-        let open = || async {
-            proxy.metric("pointsman_cache_shared_open", &["\"app\""]).await == 1.0
-                && proxy.metric("pointsman_cache_open", &["\"app\""]).await == 1.0
-        };
-        eventually("the shared store is open", SOON, open).await;
-    }
-    proxies
-}
-
-/// Reads that the other proxy's results served.
-async fn shared_hits(proxy: &Proxy) -> f64 {
-    proxy.metric("pointsman_cache_reads_total", &["outcome=\"shared_hit\""]).await
-}
-
-/// Two proxies share results by Redis, and hear of each other's writes: with a change stream, and without one.
-#[tokio::test]
-async fn a_fleet_shares_results_and_invalidations() {
-    let (stage, _turn) = logical().await;
-    for changes in ["", ", changes: {mode: off}"] {
-        let (table, redis) = (agents(stage, "fleet").await, Redis::start(stage));
-        let spec = rule(&format!("{table}], user: app, reads: [{table}"), ", invalidate_by: [agent_id]");
-        let spec = spec.replace("cache:", "route: primary, cache:");
-        let (one, two) = fleet(stage, &spec, &redis, changes).await;
-        let (mut first, mut second) = (one.wire().await, two.wire().await);
-        for round in 0..5 {
-            let read = format!("SELECT min(said) FROM {table} WHERE agent_id = 3 AND {round} = {round}");
-            warm(&one, &mut first, &read).await;
-            let stored =
-                || async { one.metric("pointsman_cache_shared_stored_total", &[]).await > f64::from(round) };
-            eventually("it is shared", SOON, stored).await;
-            let before = shared_hits(&two).await;
-            comes_to(
-                &mut second,
-                &read,
-                &if round == 0 { "first".to_owned() } else { format!("said {}", round - 1) },
-            )
-            .await;
-            assert_eq!(shared_hits(&two).await, before + 1.0, "{}", counted(&two).await);
-            warm(&two, &mut second, &read).await;
-            // What one writes, the other no longer has.
-            let said = format!("said {round}");
-            first.run(&format!("UPDATE {table} SET said = '{said}' WHERE agent_id = 3")).await;
-            assert_eq!(first.value(&read).await, said);
-            comes_to(&mut second, &read, &said).await;
-        }
-    }
-}
-
-/// Whatever is wrong with Redis, clients are served as without it, and nothing that is no longer true.
-#[tokio::test]
-async fn redis_may_fail_in_any_way() {
-    let (stage, _turn) = logical().await;
-    let (table, redis) = (agents(stage, "failing").await, Redis::start(stage));
-    let spec = rule(&table, ", invalidate_by: [agent_id]").replace("cache:", "route: primary, cache:");
-    let (one, two) = fleet(stage, &spec, &redis, "").await;
-    let (mut first, mut second) = (one.wire().await, two.wire().await);
-    let mut number = 0;
-    let mut write_and_read = async |what: &str| {
-        number += 1;
-        let said = format!("{what} {number}");
-        let read = format!("SELECT min(said) FROM {table} WHERE agent_id = 3");
-        first.run(&format!("UPDATE {table} SET said = '{said}' WHERE agent_id = 3")).await;
-        for _ in 0..5 {
-            assert_eq!(first.value(&read).await, said, "{what}");
-        }
-        comes_to(&mut second, &read, &said).await;
-    };
-    write_and_read("whole").await;
-    // Garbage in place of every entry.
-    for line in redis.ask(&["KEYS", "*"]).lines().filter(|line| line.starts_with("pointsman:")) {
-        redis.ask(&["SET", line.trim(), "garbage"]);
-    }
-    write_and_read("garbage").await;
-    redis.ask(&["FLUSHALL"]);
-    write_and_read("emptied").await;
-    redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
-    write_and_read("full").await;
-    redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
-    redis.signal("STOP");
-    let since = std::time::Instant::now();
-    for _ in 0..20 {
-        write_and_read("frozen").await;
-    }
-    let took = since.elapsed();
-    assert!(
-        took < Duration::from_secs(8),
-        "a Redis that does not answer costs its deadline once, not {took:?}"
-    );
-    redis.signal("CONT");
-    write_and_read("thawed").await;
-    redis.kill();
-    write_and_read("killed").await;
-    redis.launch();
-    let open = || async { one.metric("pointsman_cache_shared_open", &["\"app\""]).await == 1.0 };
-    eventually("it is used again", Duration::from_secs(20), open).await;
-    write_and_read("back").await;
-}
-
-/// Long results are written as they are stored, in order with what is asked next, however slowly the client reads.
-#[tokio::test]
-async fn long_results_keep_their_order() {
-    let (stage, _turn) = logical().await;
-    let table = agents(stage, "long").await;
-    let proxy = caching(stage, &rule(&table, ""), "").await;
-    let mut wire = proxy.wire().await;
-    let long = format!("SELECT repeat('x', 700000) || count(*) FROM {table}");
-    let short = format!("SELECT count(*) FROM {table}");
-    warm(&proxy, &mut wire, &long).await;
-    warm(&proxy, &mut wire, &short).await;
-    let bound = |sql: &str| [msg::statement(sql, &[]), msg::sync()].concat();
-    wire.ask(&bound(&long)).await;
-    wire.ask(&bound(&short)).await;
-    let all: Vec<u8> = (0..5)
-        .flat_map(|_| {
-            [msg::query(&long), bound(&short), bound(&long), msg::query(&short), msg::query("SELECT 7")]
-        })
-        .flatten()
-        .collect();
-    wire.send(&all).await;
-    for _ in 0..5 {
-        for (length, end) in [(700_003, "100"), (3, "100"), (700_003, "100"), (3, "100"), (1, "7")] {
-            let frames = wire.until(b'Z').await;
-            let row = frames.iter().find(|frame| frame.tag == b'D').expect("a row");
-            let value = row.values().into_iter().next().flatten().expect("a value");
-            assert!(value.len() == length && value.ends_with(end), "{} bytes", value.len());
-        }
-    }
 }

@@ -2,6 +2,7 @@
 mod bad_input;
 mod cached;
 mod cancel;
+mod changes;
 mod classified;
 mod command;
 mod common;
@@ -12,6 +13,7 @@ mod copy;
 mod death;
 mod explain;
 mod failover;
+mod fleet;
 mod held_back;
 mod history;
 mod large;

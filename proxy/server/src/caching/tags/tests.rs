@@ -1,3 +1,5 @@
+//! What values become: one form for equal ones, or the table at large.
+
 use super::*;
 use pointsman_policy::caching::KeyColumn;
 use pointsman_sql::LexRules;

@@ -1,3 +1,5 @@
+//! What changed rows mark, by what their tables log of old rows.
+
 use super::*;
 use pointsman_policy::Overrides;
 use pointsman_policy::catalog::Rows;

@@ -1,0 +1,79 @@
+//! The change stream: made ready by a command, told of plainly where there is none.
+use std::process::Command;
+use std::time::Duration;
+
+use pointsman_tests::{Stage, eventually, proxy::program};
+
+use crate::cached::{agents, caching, comes_to, rule, warm};
+use crate::common::{ADMIN, SOON, row_of};
+
+/// What `pointsman changes init` says of the primary's database.
+fn init(stage: &Stage, more: &[&str]) -> String {
+    let url = format!("postgres://postgres:password@127.0.0.1:{}/app", stage.primary.port);
+    let output = Command::new(program()).args(["changes", "init", "--primary", &url]).args(more).output();
+    let output = output.expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Without a publication the cache serves what passes through here, and says what it does not hear; with one, it hears all,
+/// definitions and grants by an event trigger.
+#[tokio::test]
+async fn a_stream_is_made_ready_and_told_of() {
+    let stage = Stage::new().setting("wal_level = logical").start().await;
+    let table = agents(&stage, "changing").await;
+    let config = format!("cache: {{changes: {{definitions_interval: 1h}}}}\n{ADMIN}");
+    let proxy = caching(&stage, &rule(&table, ", invalidate_by: [agent_id]"), &config).await;
+    let (mut wire, console) = (proxy.wire().await, proxy.console().await);
+    let read = format!("SELECT min(said) FROM {table} WHERE agent_id = 3");
+    warm(&proxy, &mut wire, &read).await;
+    let told = row_of(&console, "SHOW CACHE", "database", "app").await;
+    assert_eq!((&*told["hears"], &*told["state"]), ("own_writes_only", "open"));
+    assert!(told["told"].contains("pointsman changes init"), "{told:?}");
+    assert!(proxy.log().contains("sees only writes that pass through here"), "{}", proxy.log());
+    assert_eq!(proxy.metric("pointsman_cache_streaming", &["\"app\""]).await, 0.0);
+    let script = init(&stage, &[]);
+    assert!(script.contains("CREATE PUBLICATION \"pointsman\" FOR ALL TABLES;"), "{script}");
+    assert!(init(&stage, &["--apply"]).contains("publication pointsman: made"));
+    assert!(init(&stage, &["--apply"]).contains("publication pointsman: it is there already"));
+    let streams = || async { proxy.metric("pointsman_cache_streaming", &["\"app\""]).await == 1.0 };
+    eventually("the stream is found", Duration::from_secs(30), streams).await;
+    warm(&proxy, &mut wire, &read).await;
+    stage.primary.sql(&format!("UPDATE {table} SET said = 'elsewhere' WHERE agent_id = 3")).await;
+    comes_to(&mut wire, &read, "elsewhere").await;
+    warm(&proxy, &mut wire, &read).await;
+    // Nothing but the trigger tells of this: definitions are compared once an hour.
+    stage.primary.sql(&format!("REVOKE ALL ON {table} FROM PUBLIC")).await;
+    comes_to(&mut wire, &read, "42501").await;
+}
+
+/// A broken stream closes the cache until it has begun anew, and what happened meanwhile is seen.
+#[tokio::test]
+async fn a_broken_stream_is_begun_anew() {
+    let stage = Stage::new().setting("wal_level = logical").start().await;
+    init(&stage, &["--apply"]);
+    let table = agents(&stage, "broken").await;
+    stage.primary.sql("SELECT pg_create_logical_replication_slot('mine', 'pgoutput')").await;
+    for config in ["", "cache: {changes: {slot: mine}}\n"] {
+        let proxy = caching(&stage, &rule(&table, ""), config).await;
+        let mut wire = proxy.wire().await;
+        let read = format!("SELECT min(said) FROM {table}");
+        for round in 1..4 {
+            warm(&proxy, &mut wire, &read).await;
+            stage
+                .primary
+                .sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'walsender'",
+                )
+                .await;
+            let said = format!("round {round} of {}", config.len());
+            stage.primary.sql(&format!("UPDATE {table} SET said = '{said}'")).await;
+            let broken = || async {
+                proxy.metric("pointsman_cache_stream_breaks_total", &["\"app\""]).await >= f64::from(round)
+            };
+            eventually("the break is noticed", SOON, broken).await;
+            comes_to(&mut wire, &read, &said).await;
+        }
+        warm(&proxy, &mut wire, &read).await;
+    }
+}
