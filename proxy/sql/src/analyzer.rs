@@ -143,8 +143,7 @@ impl<M: Default> Analyzer<M> {
             Some(slot) => {
                 self.last.note(sql, rules, slot);
                 let known = (slot, self.cache.entry(slot).facts.template);
-                let Template { literals, commented, .. } = &self.template;
-                self.recents.note(sql, rules, known, literals, *commented);
+                self.recents.note(sql, rules, known, &self.template);
                 self.found(slot)
             }
             None => self.miss(sql, rules, hash),

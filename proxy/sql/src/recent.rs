@@ -6,6 +6,7 @@ use std::hash::BuildHasher;
 use hashbrown::DefaultHashBuilder;
 
 use crate::lexer::{LexRules, Literal};
+use crate::template::Template;
 
 /// Shorter texts are read as fast as they are looked for, in bytes.
 const BYTES_MIN: usize = 128;
@@ -48,14 +49,13 @@ impl Recents {
         self.places.get(self.place(sql)?).filter(|recent| recent.rules == rules && recent.sql == sql)
     }
 
-    /// Remembers a text whose template is in this slot, under facts of this number.
+    /// Remembers a text that this template was filled from, which is in this slot under facts of this number.
     pub(crate) fn note(
         &mut self,
         sql: &[u8],
         rules: LexRules,
-        (slot, template): (u32, u64),
-        literals: &[Literal],
-        commented: bool,
+        (slot, number): (u32, u64),
+        template: &Template,
     ) {
         let Some(place) = self.place(sql) else { return };
         if self.places.is_empty() {
@@ -65,7 +65,8 @@ impl Recents {
         recent.sql.clear();
         recent.sql.extend_from_slice(sql);
         recent.literals.clear();
-        recent.literals.extend_from_slice(literals);
-        (recent.rules, recent.slot, recent.template, recent.commented) = (rules, slot, template, commented);
+        recent.literals.extend_from_slice(&template.literals);
+        (recent.rules, recent.slot, recent.template) = (rules, slot, number);
+        recent.commented = template.commented;
     }
 }

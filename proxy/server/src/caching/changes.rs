@@ -147,17 +147,13 @@ impl Listener<'_> {
     /// Takes what the stream brings, until something else is due.
     async fn round(&mut self) -> Result<(), Fault> {
         let pause = if self.to.ledger.is_unsettled() { SETTLE_PAUSE } else { PROBE_PAUSE / 4 };
-        match tokio::time::timeout(pause, self.stream.next()).await {
-            Ok(payload) => {
+        if let Ok(payload) = tokio::time::timeout(pause, self.stream.next()).await {
+            self.take(&payload?)?;
+            while self.stream.has_more() {
+                let next = tokio::time::timeout(Duration::ZERO, self.stream.next()).await;
+                let Ok(payload) = next else { break };
                 self.take(&payload?)?;
-                while self.stream.has_more() {
-                    let Ok(payload) = tokio::time::timeout(Duration::ZERO, self.stream.next()).await else {
-                        break;
-                    };
-                    self.take(&payload?)?;
-                }
             }
-            Err(_) => {}
         }
         if self.to.cluster.era() != self.era.0 || self.to.cluster.is_retired() {
             return Err(Fault::upstream("57P01", "the primary has changed"));

@@ -112,6 +112,9 @@ impl Init {
         runtime.block_on(async {
             let limit = cluster.connect_timeout();
             let own = own::connect(cluster, &server, database, limit).await?;
+            // Our own questions only read.
+            let writable = "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE";
+            own::ask(limit, own.batch_execute(writable)).await?;
             for step in steps {
                 let there = own::ask(limit, own.query_one(&step.is_there, &[])).await?;
                 if there.try_get::<_, bool>(0).unwrap_or(false) {

@@ -83,8 +83,7 @@ impl Session {
         }
         let Some(lone) = self.lone(len).filter(|lone| begins(&lone.facts)) else { return false };
         let Some(tag) = begin_tag(&lone.sql) else { return false };
-        let reads = &lone.verdict.footprint.reads;
-        let request = Request { facts: &lone.facts, verdict: &lone.verdict, reads, decision, wanted };
+        let request = Request::of(&lone.facts, &lone.verdict, decision, wanted);
         if !self.may_hold_back(&request) {
             return false;
         }
@@ -115,8 +114,7 @@ impl Session {
     /// Whether a batch that begins so may go on on a replica, if all the rest of it is reads. One whose first snapshot
     /// serves all that follows must see more than its first reads name.
     pub(super) fn may_open_on_replica(&self, facts: &Facts, verdict: &Verdict) -> bool {
-        let reads = &verdict.footprint.reads;
-        let request = Request { facts, verdict, reads, decision: None, wanted: None };
+        let request = Request::of(facts, verdict, None, None);
         !self.keeps_snapshot(facts) && self.plan(&request, true).role() == Some(Role::Replica)
     }
 

@@ -206,7 +206,7 @@ impl Session {
                 Look::Absent => (None, Outcome::Absent),
                 Look::Invalidated => (None, Outcome::Invalidated),
             };
-            self.missed(terms, asked, key, (stale, outcome), now)
+            self.missed(terms, asked, key, (stale.map(|entry| (entry, now)), outcome))
         })
     }
 
@@ -215,8 +215,7 @@ impl Session {
         terms: Box<Terms>,
         asked: &Execution<'_>,
         key: Key<'_>,
-        (stale, outcome): (Option<Arc<Entry>>, Outcome),
-        now: Millis,
+        (stale, outcome): (Option<(Arc<Entry>, Millis)>, Outcome),
     ) -> Looked {
         let Some(cache) = &self.shared.cache else { return Looked::No };
         let on = match self.depends_on(&terms, asked) {
@@ -235,7 +234,7 @@ impl Session {
                 Looked::Lead(Box::new(Filling::new(leader, terms, key.bytes(), on, bytes_max)))
             }
             Join::Follow(follower) => match stale {
-                Some(entry) => {
+                Some((entry, now)) => {
                     let age = now.since(entry.created());
                     terms.counts.cache.served(Outcome::StaleHit, entry.parts().len(), age);
                     Looked::Serve(entry)

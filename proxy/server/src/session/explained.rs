@@ -85,8 +85,7 @@ impl Session {
         let asked = Asked { facts: &facts, verdict: &verdict, sql, parameter: &|_| None };
         let decision = self.decide(&asked);
         let wanted = self.wanted(decision.as_ref(), sql);
-        let (reads, decision) = (&verdict.footprint.reads, decision.as_ref());
-        let request = Request { facts: &facts, verdict: &verdict, reads, decision, wanted };
+        let request = Request::of(&facts, &verdict, decision.as_ref(), wanted);
         let (need, reader) = self.look_for_reader(&request);
         let session = self.view(reader.is_some(), wanted);
         let policies = Arc::clone(self.steering.policies());

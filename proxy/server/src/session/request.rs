@@ -49,7 +49,17 @@ pub(super) struct Request<'a> {
     pub wanted: Option<Route>,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// A single text.
+    pub fn of(
+        facts: &'a Facts,
+        verdict: &'a Verdict,
+        decision: Option<&'a Decision>,
+        wanted: Option<Route>,
+    ) -> Self {
+        Self { facts, verdict, reads: &verdict.footprint.reads, decision, wanted }
+    }
+
     /// Whether a rule caches it.
     pub fn is_cached(&self) -> bool {
         self.decision.is_some_and(|decision| decision.cache.is_some())

@@ -51,8 +51,8 @@ impl Session {
         };
         let wanted = self.wanted(decision.as_deref(), query_text(&self.io, frame_len).unwrap_or_default());
         let shared = &facts;
-        let (facts, verdict, reads) = (&**shared, &*verdict, &verdict.footprint.reads);
-        let request = Request { facts, verdict, reads, decision: decision.as_deref(), wanted };
+        let (facts, verdict) = (&**shared, &*verdict);
+        let request = Request::of(facts, verdict, decision.as_deref(), wanted);
         if self.hold_back_query(frame_len, &request) {
             return Ok(Taken::Done);
         }
@@ -78,17 +78,22 @@ impl Session {
         }
         self.note_ending(judged.verdict.marks);
         self.begin_filling();
+        Ok(self.send_query(frame_len, named.as_deref(), &judged))
+    }
+
+    /// Sends the query; one that names statements as the server knows them.
+    fn send_query(&mut self, frame_len: usize, named: Option<&[u8]>, judged: &Judged) -> Taken {
         match named {
             Some(sql) => {
                 self.io.from_client.consume(frame_len);
-                Ok(self.send_named(&sql, &judged))
+                self.send_named(sql, judged)
             }
             None => {
-                let note = state_note(&judged);
+                let note = state_note(judged);
                 self.note_marks(judged.verdict.marks);
                 self.send_frame(frame_len);
                 self.owe_query(note);
-                Ok(Taken::Done)
+                Taken::Done
             }
         }
     }

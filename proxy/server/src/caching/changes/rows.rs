@@ -50,11 +50,11 @@ impl Relations {
     pub fn add(&mut self, change: &Change<'_>, by: &By<'_>, marks: &mut Tags) {
         match change {
             Change::Relation(relation) => self.describe(relation),
-            Change::Insert { relation, new } => self.row(*relation, None, Some(*new), by, marks),
+            Change::Insert { relation, new } => self.row(*relation, (None, Some(*new)), by, marks),
             Change::Update { relation, old, new } => {
-                self.row(*relation, Some(*old), Some(*new), by, marks);
+                self.row(*relation, (Some(*old), Some(*new)), by, marks);
             }
-            Change::Delete { relation, old } => self.row(*relation, Some(Some(*old)), None, by, marks),
+            Change::Delete { relation, old } => self.row(*relation, (Some(Some(*old)), None), by, marks),
             Change::Truncate { relations } => {
                 for relation in relations {
                     match self.known(*relation, by) {
@@ -89,13 +89,12 @@ impl Relations {
         described.known.as_ref().map(|(_, known)| known)
     }
 
-    /// A row changed. `old`: `None` if it is new; `Some(None)` if nothing of the old row was sent, since what is sent of
+    /// A row changed, from old to new. `old`: `None` if it is new; `Some(None)` if nothing of the old row was sent, since what is sent of
     /// old rows has not changed.
     fn row(
         &mut self,
         oid: u32,
-        old: Option<Option<Old<'_>>>,
-        new: Option<Tuple<'_>>,
+        (old, new): (Option<Option<Old<'_>>>, Option<Tuple<'_>>),
         by: &By<'_>,
         marks: &mut Tags,
     ) {

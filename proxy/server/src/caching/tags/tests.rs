@@ -75,7 +75,8 @@ fn what_is_not_certain_means_the_table_at_large() {
         with_text(sql, |values| assert_eq!(tags(eq(ValueRef::Literal(0)), &values), at_large(), "{sql}"));
     }
     let param = eq(ValueRef::Param(1));
-    let cases: [(&str, &[u32], Option<&[u8]>, i16, &str); 5] = [
+    type Case<'a> = (&'a str, &'a [u32], Option<&'a [u8]>, i16, &'a str);
+    let cases: [Case<'_>; 5] = [
         ("x = $1", &[], None, 0, "null"),
         ("x = $1", &[1700], Some(b"42"), 0, "another type"),
         ("x = $1", &[], Some(&[0, 0, 0, 42]), 1, "binary of an unknown type"),
