@@ -71,7 +71,7 @@ def main():
     subprocess.run(["redis-cli", "-p", redis_port, "SET", "key:000000000000", "x" * size], capture_output=True, check=True)
     loads = [("hits", HOT), ("zipf", o.agents)]
     results, floors = {}, {}
-    for name, (port, _pid) in targets.items():
+    for name, (port, pid) in targets.items():
         # Twice: a ledger opens after the first session has come.
         for protocol in ("simple", "prepared") * (2 if pid else 1):
             warm(port, HOT, protocol)

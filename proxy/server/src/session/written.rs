@@ -126,9 +126,12 @@ impl Session {
 
     /// What was written may be there for all to see: called before the client hears of it.
     pub(super) fn note_committed(&mut self) {
+        if self.held.as_ref().is_none_or(|held| held.written.is_none()) {
+            return;
+        }
         let now = self.tags_made_by();
-        let Some(held) = &mut self.held else { return };
-        let Some(written) = &mut held.written else { return };
+        let Some(Held { written: slot, .. }) = &mut self.held else { return };
+        let Some(written) = slot else { return };
         let ended = self.owed.is_empty() && self.status == TransactionStatus::Idle;
         let marked =
             if written.made_by != now { Tags::everything() } else { std::mem::take(&mut written.tags) };
@@ -145,7 +148,7 @@ impl Session {
             self.shared.cluster.databases().iter().for_each(|other| other.forget_results());
         }
         if ended {
-            held.written = None;
+            *slot = None;
         } else {
             written.tags = marked;
         }
