@@ -77,3 +77,36 @@ async fn a_broken_stream_is_begun_anew() {
         warm(&proxy, &mut wire, &read).await;
     }
 }
+
+/// A slot that the primary would keep too much for is given up, and that is said; what passes through here goes on.
+#[tokio::test]
+async fn a_slot_is_not_kept_at_any_price() {
+    let stage = Stage::new().setting("wal_level = logical").start().await;
+    init(&stage, &["--apply"]);
+    let table = agents(&stage, "retained").await;
+    stage.primary.sql("SELECT pg_create_logical_replication_slot('dear', 'pgoutput')").await;
+    let config = format!("cache: {{changes: {{slot: dear, retained_max: 1MiB}}}}\n{ADMIN}");
+    let proxy = caching(&stage, &rule(&table, ""), &config).await;
+    let (mut wire, console) = (proxy.wire().await, proxy.console().await);
+    let read = format!("SELECT min(said) FROM {table}");
+    warm(&proxy, &mut wire, &read).await;
+    // A transaction that goes on for long holds the slot where it began.
+    let mut long = stage.primary.wire().await;
+    long.run("BEGIN").await;
+    long.run("SELECT pg_current_xact_id()").await;
+    stage
+        .primary
+        .sql(&format!("INSERT INTO {table} SELECT i, 0, repeat('x', 500) FROM generate_series(1000, 9000) i"))
+        .await;
+    let slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'dear'";
+    let gone = || async { stage.primary.value(slots).await == "0" };
+    eventually("the slot is dropped", Duration::from_secs(30), gone).await;
+    let told = || async {
+        let row = row_of(&console, "SHOW CACHE", "database", "app").await;
+        row["hears"] == "own_writes_only" && row["told"].contains("slot dear is not there")
+    };
+    eventually("that is said", Duration::from_secs(30), told).await;
+    warm(&proxy, &mut wire, &read).await;
+    wire.run(&format!("UPDATE {table} SET said = 'own'")).await;
+    assert_eq!(wire.value(&read).await, "own");
+}

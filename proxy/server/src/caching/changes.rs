@@ -34,6 +34,9 @@ const PROBE_PAUSE: Duration = Duration::from_millis(200);
 /// Between two looks at what the primary keeps for the slot.
 const RETAINED_PAUSE: Duration = Duration::from_secs(5);
 
+/// SQLSTATE of a stream that is given up because the primary keeps too much WAL for it.
+pub const RETAINED_TOO_MUCH: &str = "53400";
+
 /// What is listened to, and for whom.
 #[derive(Debug)]
 pub struct Listened {
@@ -220,7 +223,8 @@ impl Listener<'_> {
             return Ok(());
         }
         let told = format!("the primary keeps {kept} bytes of WAL for slot {}", self.stream.slot);
-        Err(Fault::upstream("53400", told).hint("Its reader is too slow, or a transaction runs for long."))
+        Err(Fault::upstream(RETAINED_TOO_MUCH, told)
+            .hint("Its reader is too slow, or a transaction runs for long."))
     }
 
     async fn snapshot(&self) -> Result<Snapshot, Fault> {

@@ -10,7 +10,7 @@ use pointsman_cache::Tags;
 use pointsman_cache::ledger::{Backend, Era, Watch};
 use tokio::task::JoinHandle;
 
-use super::changes::{Listened, listen, snapshot};
+use super::changes::{Listened, RETAINED_TOO_MUCH, listen, snapshot};
 use super::config::{ChangesConfig, ChangesMode};
 use super::definitions::{self, Digest};
 use super::fleet::Fleet;
@@ -30,6 +30,8 @@ const DOUBTS_PAUSE: Duration = Duration::from_millis(500);
 /// First pause after a stream that failed; doubles up to the last.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Looks whether a slot is free to be dropped.
+const DROP_TRIES: usize = 25;
 /// How often a primary without a change stream is asked whether it has one now.
 const OFFER_PAUSE: Duration = Duration::from_secs(10);
 
@@ -88,6 +90,9 @@ async fn tend(to: Listened) {
                 let fault = listen(&to, &primary).await;
                 to.ledger.close();
                 to.database.watched.count_break();
+                if fault.sqlstate == RETAINED_TOO_MUCH {
+                    give_slot_up(&to, &primary).await;
+                }
                 fault
             }
             Ok(Offer::None(why)) => own_writes(&to, &primary, why).await,
@@ -130,12 +135,55 @@ async fn offer(to: &Listened, primary: &Arc<Server>) -> Result<Offer, Fault> {
     if let Some(told) = told {
         return Ok(Offer::None(told));
     }
+    if let Some(slot) = &to.config.slot {
+        let sql = format!(
+            "SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = {} AND wal_status <> 'lost'",
+            crate::upstream::settings::quote_text(slot)
+        );
+        if definitions::text(&own, &sql, limit).await? == "0" {
+            return Ok(Offer::None(format!(
+                "replication slot {slot} is not there: see pointsman changes init"
+            )));
+        }
+    }
     let may = "SELECT CASE WHEN rolsuper OR rolreplication THEN 't' ELSE 'f' END FROM pg_roles \
                WHERE rolname = current_user";
     if definitions::text(&own, may, limit).await? != "t" {
         return Ok(Offer::None(format!("role {} may not replicate", to.cluster.config().user)));
     }
     Ok(Offer::Stream)
+}
+
+/// A permanent slot that the primary keeps too much for is dropped: a full disk would stop it. A temporary one is gone with
+/// its connection.
+async fn give_slot_up(to: &Listened, primary: &Arc<Server>) {
+    let Some(slot) = &to.config.slot else { return };
+    let named = crate::upstream::settings::quote_text(slot);
+    let sql = format!(
+        "SELECT count(pg_drop_replication_slot(slot_name))::text FROM pg_replication_slots \
+         WHERE slot_name = {named} AND NOT active"
+    );
+    let limit = to.cluster.config().connect_timeout();
+    for _ in 0..DROP_TRIES {
+        let dropped = async {
+            let own = own::connect(&to.cluster.config(), primary, &to.database.name, limit).await?;
+            own::ask(limit, own.batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE"))
+                .await?;
+            definitions::text(&own, &sql, limit).await
+        };
+        match dropped.await.as_deref() {
+            Ok("0") => tokio::time::sleep(LOOK_PAUSE).await,
+            Ok(_) => {
+                tracing::error!(slot, "the slot was dropped: the primary kept too much WAL for it");
+                return;
+            }
+            Err(fault) => {
+                tracing::error!(slot, %fault, "the slot cannot be dropped, and the primary keeps WAL for it");
+                return;
+            }
+        }
+    }
+    tracing::error!(slot, "the slot is in use and cannot be dropped, and the primary keeps WAL for it");
 }
 
 /// Keeps the ledger for writes that pass through here, until something is wrong or it is time to ask for a stream again.
@@ -148,6 +196,7 @@ async fn own_writes(to: &Listened, primary: &Arc<Server>, why: String) -> Fault 
 
 struct OwnWrites<'a> {
     to: &'a Listened,
+    primary: &'a Arc<Server>,
     own: Own,
     era: Era,
     limit: Duration,
@@ -157,7 +206,7 @@ struct OwnWrites<'a> {
 }
 
 impl<'a> OwnWrites<'a> {
-    async fn begin(to: &'a Listened, primary: &Arc<Server>, why: String) -> Result<Self, Fault> {
+    async fn begin(to: &'a Listened, primary: &'a Arc<Server>, why: String) -> Result<Self, Fault> {
         let limit = to.cluster.config().connect_timeout();
         let era = Era(to.cluster.era());
         let own = own::connect(&to.cluster.config(), primary, &to.database.name, limit).await?;
@@ -184,17 +233,26 @@ impl<'a> OwnWrites<'a> {
             );
         }
         let now = Instant::now();
-        Ok(Self { to, own, era, limit, digest, compared: now, doubted: now })
+        Ok(Self { to, primary, own, era, limit, digest, compared: now, doubted: now })
     }
 
     async fn run(&mut self) -> Fault {
-        let begun = Instant::now();
+        let mut asked = Instant::now();
         loop {
             if let Err(fault) = self.round().await {
                 return fault;
             }
-            if self.to.config.mode == ChangesMode::Auto && begun.elapsed() > OFFER_PAUSE {
-                return Fault::pointsman("00000", "it is time to look for a stream of changes");
+            if self.to.config.mode == ChangesMode::Auto && asked.elapsed() > OFFER_PAUSE {
+                asked = Instant::now();
+                match offer(self.to, self.primary).await {
+                    Ok(Offer::Stream) => {
+                        return Fault::pointsman("00000", "there is a stream of changes now");
+                    }
+                    Ok(Offer::None(why)) => {
+                        self.to.database.watched.set_hearing(Hearing::OwnWritesOnly(why));
+                    }
+                    Err(fault) => return fault,
+                }
             }
             tokio::time::sleep(TEND_PAUSE).await;
         }
