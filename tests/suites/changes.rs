@@ -110,3 +110,33 @@ async fn a_slot_is_not_kept_at_any_price() {
     wire.run(&format!("UPDATE {table} SET said = 'own'")).await;
     assert_eq!(wire.value(&read).await, "own");
 }
+
+/// A stream begins when the transactions in progress are over; until then nothing is served, no sender is wasted, and why is
+/// said.
+#[tokio::test]
+async fn a_stream_waits_for_old_transactions() {
+    let stage = Stage::new().setting("wal_level = logical").start().await;
+    init(&stage, &["--apply"]);
+    let table = agents(&stage, "waited").await;
+    let mut long = stage.primary.wire().await;
+    long.run("BEGIN").await;
+    long.run(&format!("UPDATE {table} SET said = 'long' WHERE agent_id = 3")).await;
+    let proxy = caching(&stage, &rule(&table, ""), ADMIN).await;
+    let (mut wire, console) = (proxy.wire().await, proxy.console().await);
+    let told = || async {
+        let row = row_of(&console, "SHOW CACHE", "database", "app").await;
+        row["state"] == "closed" && row["told"].contains("transactions in progress")
+    };
+    eventually("what is waited for is said", SOON, told).await;
+    let senders = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'";
+    let since = std::time::Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
+        assert_eq!(stage.primary.value(senders).await, "1");
+        assert_eq!(wire.value(&format!("SELECT min(said) FROM {table}")).await, "first");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    long.run("COMMIT").await;
+    let read = format!("SELECT min(said) FROM {table} WHERE agent_id = 3");
+    warm(&proxy, &mut wire, &read).await;
+    assert_eq!(wire.value(&read).await, "long");
+}

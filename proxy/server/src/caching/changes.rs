@@ -18,11 +18,12 @@ use super::fleet::Fleet;
 use crate::fault::Fault;
 use crate::policies::Policies;
 use crate::upstream::cluster::Cluster;
+use crate::upstream::config::ClusterConfig;
 use crate::upstream::database::Database;
 use crate::upstream::health::parse_lsn;
 use crate::upstream::own::{self, Own};
 use crate::upstream::positions::end_of_record;
-use crate::upstream::server::Server;
+use crate::upstream::server::{Server, State};
 use crate::upstream::watched::Hearing;
 use rows::{By, Relations};
 use stream::Stream;
@@ -95,7 +96,7 @@ async fn begin<'a>(to: &'a Listened, server: &Arc<Server>, limit: Duration) -> R
     let era = Era(to.cluster.era());
     let config = to.cluster.config();
     let own = own::connect(&config, server, &to.database.name, limit).await?;
-    let stream = Stream::open(&config, server, &to.database.name, &to.config, limit).await?;
+    let stream = open(to, &config, server, era).await?;
     let delay =
         definitions::text(&own, "SELECT setting FROM pg_settings WHERE name = 'wal_writer_delay'", limit);
     let delay: u64 = delay.await?.parse().unwrap_or(10_000);
@@ -136,6 +137,25 @@ async fn begin<'a>(to: &'a Listened, server: &Arc<Server>, limit: Duration) -> R
         tracing::info!(database = to.database.name, slot = listener.stream.slot, "changes are heard of");
     }
     Ok(listener)
+}
+
+/// Opens the stream, and says what it waits for if that takes long. Given up, the attempt would go on at the server and keep one of
+/// its few senders: it is left only if the server is no longer the primary.
+async fn open(to: &Listened, config: &ClusterConfig, server: &Server, era: Era) -> Result<Stream, Fault> {
+    let limit = config.connect_timeout();
+    let mut opening = std::pin::pin!(Stream::open(config, server, &to.database.name, &to.config, limit));
+    loop {
+        if let Ok(opened) = tokio::time::timeout(limit, &mut opening).await {
+            return opened;
+        }
+        if to.cluster.era() != era.0 || to.cluster.is_retired() || server.state() == State::Down {
+            return Err(Fault::upstream("57P01", "the primary has changed"));
+        }
+        let why = "the stream begins when the transactions in progress are over".to_owned();
+        if to.database.watched.set_hearing(Hearing::Broken(why.clone())) {
+            tracing::warn!(database = to.database.name, why, "nothing is served from the cache until then");
+        }
+    }
 }
 
 impl Listener<'_> {

@@ -30,8 +30,9 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Connects to `server` and begins to read changes of `database`, within `limit`: from a slot of its own, which lives
-    /// as long as the connection, or from the one that is configured.
+    /// Connects to `server` and begins to read changes of `database`: from a slot of its own, which lives as long as the
+    /// connection, or from the one that is configured. To log in takes `limit` at the most; a slot of its own is made when the
+    /// transactions in progress are over, however long that takes.
     ///
     /// # Errors
     /// The server's own words, or that it did not answer.
@@ -42,35 +43,18 @@ impl Stream {
         changes: &ChangesConfig,
         limit: Duration,
     ) -> Result<Self, Fault> {
-        let work = async {
-            let credentials = cluster.password.clone().map_or(Credentials::None, Credentials::Password);
-            let parameter = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-            let login = Login {
-                user: cluster.user.clone(),
-                database: database.to_owned(),
-                credentials,
-                parameters: vec![
-                    parameter("replication", "database"),
-                    parameter("application_name", "pointsman changes"),
-                    // The stream speaks UTF-8, as everything here does.
-                    parameter("client_encoding", "UTF8"),
-                    // A receiver that is gone is noticed by the server within a minute.
-                    parameter("options", "-c wal_sender_timeout=60s"),
-                ],
-            };
-            let LoggedIn { framed, .. } = log_in(&server.config, &login).await?;
-            let mut stream = Self { framed, slot: String::new(), taken: 0 };
-            stream.slot = match &changes.slot {
-                Some(slot) => slot.clone(),
-                None => stream.make_slot().await?,
-            };
-            stream.start(&changes.publication).await?;
-            Ok(stream)
+        let login = login(cluster, database);
+        let LoggedIn { framed, .. } =
+            tokio::time::timeout(limit, log_in(&server.config, &login)).await.map_err(|_| {
+                Fault::upstream("08001", format!("{} did not answer within {limit:?}", server.config.address))
+            })??;
+        let mut stream = Self { framed, slot: String::new(), taken: 0 };
+        stream.slot = match &changes.slot {
+            Some(slot) => slot.clone(),
+            None => stream.make_slot().await?,
         };
-        tokio::time::timeout(limit, work).await.map_err(|_| {
-            let told = format!("{} did not begin to send changes within {limit:?}", server.config.address);
-            Fault::upstream("08001", told)
-        })?
+        stream.start(&changes.publication).await?;
+        Ok(stream)
     }
 
     async fn make_slot(&mut self) -> Result<String, Fault> {
@@ -149,6 +133,24 @@ impl Stream {
         out.put_u32(u32::try_from(payload.len() + 4).unwrap_or(u32::MAX));
         out.put_slice(&payload);
         self.framed.send(&out).await.map_err(|error| lost(&error))
+    }
+}
+
+fn login(cluster: &ClusterConfig, database: &str) -> Login {
+    let credentials = cluster.password.clone().map_or(Credentials::None, Credentials::Password);
+    let parameter = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Login {
+        user: cluster.user.clone(),
+        database: database.to_owned(),
+        credentials,
+        parameters: vec![
+            parameter("replication", "database"),
+            parameter("application_name", "pointsman changes"),
+            // The stream speaks UTF-8, as everything here does.
+            parameter("client_encoding", "UTF8"),
+            // A receiver that is gone is noticed by the server within a minute.
+            parameter("options", "-c wal_sender_timeout=60s"),
+        ],
     }
 }
 
