@@ -5,7 +5,7 @@ use std::time::Duration;
 use pointsman_tests::{Stage, eventually, proxy::program};
 
 use crate::cached::{agents, caching, comes_to, rule, warm};
-use crate::common::{ADMIN, SOON, row_of};
+use crate::common::{ADMIN, SOON, row_of, show};
 
 /// What `pointsman changes init` says of the primary's database.
 fn init(stage: &Stage, more: &[&str]) -> String {
@@ -106,6 +106,8 @@ async fn a_slot_is_not_kept_at_any_price() {
         row["hears"] == "own_writes_only" && row["told"].contains("slot dear is not there")
     };
     eventually("that is said", Duration::from_secs(30), told).await;
+    // What was in progress when the ledger was opened anew is waited for.
+    long.run("COMMIT").await;
     warm(&proxy, &mut wire, &read).await;
     wire.run(&format!("UPDATE {table} SET said = 'own'")).await;
     assert_eq!(wire.value(&read).await, "own");
@@ -124,8 +126,8 @@ async fn a_stream_waits_for_old_transactions() {
     let proxy = caching(&stage, &rule(&table, ""), ADMIN).await;
     let (mut wire, console) = (proxy.wire().await, proxy.console().await);
     let told = || async {
-        let row = row_of(&console, "SHOW CACHE", "database", "app").await;
-        row["state"] == "closed" && row["told"].contains("transactions in progress")
+        let rows = show(&console, "SHOW CACHE").await;
+        rows.iter().any(|row| row["state"] == "closed" && row["told"].contains("transactions in progress"))
     };
     eventually("what is waited for is said", SOON, told).await;
     let senders = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'";

@@ -77,9 +77,10 @@ impl Asker {
         let databases: Vec<Arc<Freshness>> =
             self.cluster.databases().iter().map(|database| Arc::clone(&database.freshness)).collect();
         let pending = Targets::pending(&databases);
-        if self.primary.is_some() && !pending.is_empty() {
+        let ledgers = self.ledgers();
+        let wanted = ledgers.iter().any(|(ledger, _)| ledger.wants_position());
+        if self.primary.is_some() && (wanted || !pending.is_empty()) {
             let era = Era(self.cluster.era());
-            let ledgers = self.ledgers();
             let lsn = self.ask_primary().await?;
             // The answer counts only if this server was the primary all along.
             if self.cluster.primary() != self.primary {
@@ -88,7 +89,12 @@ impl Asker {
             for (ledger, asked) in ledgers {
                 ledger.positioned(era, asked, Lsn(lsn));
             }
-            self.targets.add(lsn, pending);
+            if wanted {
+                self.cluster.hear(lsn);
+            }
+            if !pending.is_empty() {
+                self.targets.add(lsn, pending);
+            }
             self.pause = Duration::ZERO;
         }
         let replicas = self.cluster.replicas();
@@ -151,7 +157,8 @@ impl Asker {
     /// Takes the answers that come until the next questions are due.
     async fn rest(&mut self) {
         let config = self.cluster.config();
-        let waiting = !self.asking.is_empty() || {
+        let wanted = self.ledgers().iter().any(|(ledger, _)| ledger.wants_position());
+        let waiting = wanted || !self.asking.is_empty() || {
             let (replicas, servers) = (self.cluster.replicas(), self.cluster.servers());
             replicas.iter().filter_map(|index| servers.get(*index)).any(|replica| !self.has_followed(replica))
         };
