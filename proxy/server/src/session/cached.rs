@@ -96,6 +96,16 @@ impl<'a> Execution<'a> {
         Self { protocol: Protocol::Simple, sql, types: &[], known_types: &[], parameters: None, described: 0 }
     }
 
+    /// A statement that was bound: its text and the types that `Parse` named, those that are known, and the values.
+    pub fn of_bound(
+        sql: &'a [u8],
+        types: &'a [u8],
+        known_types: &'a [u32],
+        parameters: Option<&'a BindParameters<'a>>,
+    ) -> Self {
+        Self { protocol: Protocol::Extended, sql, types, known_types, parameters, described: 0 }
+    }
+
     /// Writes what tells this execution from others.
     fn write(&self, key: &mut KeyBuilder<'_>) {
         key.text(self.sql);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pointsman_cache::Protocol;
 use pointsman_sql::{ClientEncoding, Facts, Kind};
 use pointsman_wire::backend::{CLOSE_COMPLETE, PARSE_COMPLETE, TransactionStatus};
 use pointsman_wire::frame::Header;
@@ -327,15 +326,7 @@ impl Session {
         let (sql, types) = self.text_and_types(bind.statement).unwrap_or_default();
         let parameters = bind.parameters().ok();
         let known = self.parameter_types(bind.statement, &types);
-        let asked = Execution {
-            protocol: Protocol::Extended,
-            sql: &sql,
-            types: &types,
-            known_types: &known,
-            parameters: parameters.as_ref(),
-            described: 0,
-        };
-        self.note_write(facts, verdict, &asked);
+        self.note_write(facts, verdict, &Execution::of_bound(&sql, &types, &known, parameters.as_ref()));
     }
 
     fn describe(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Refusal> {

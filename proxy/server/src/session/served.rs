@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pointsman_cache::Entry;
 use pointsman_cache::stats::Bypass;
-use pointsman_cache::{Entry, Protocol};
 use pointsman_sql::Facts;
 use pointsman_wire::Oids;
 use pointsman_wire::backend::{BIND_COMPLETE, PARSE_COMPLETE};
@@ -131,14 +131,8 @@ impl Session {
             Ok((single, sql, types)) => {
                 let parameters = single.bound.and_then(|bind| BindParameters::decode(bind.rest).ok());
                 let known = self.parameter_types(single.statement().unwrap_or_default(), &types);
-                let asked = Execution {
-                    protocol: Protocol::Extended,
-                    sql: &sql,
-                    types: &types,
-                    known_types: &known,
-                    parameters: parameters.as_ref(),
-                    described: single.described,
-                };
+                let bound = Execution::of_bound(&sql, &types, &known, parameters.as_ref());
+                let asked = Execution { described: single.described, ..bound };
                 match parameters {
                     Some(_) => self.look(terms, &asked),
                     None => Looked::No,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pointsman_cache::stats::Named;
-use pointsman_cache::{Look, Protocol, Tag, TagKind};
+use pointsman_cache::{Look, Tag, TagKind};
 use pointsman_policy::caching::Dependence;
 use pointsman_sql::{Facts, Relation};
 
@@ -39,7 +39,7 @@ impl Session {
                 return rows;
             }
         };
-        let asked = Execution { protocol: Protocol::Simple, ..Execution::of_text(sql) };
+        let asked = Execution::of_text(sql);
         let on = match self.depends_on(&terms, &asked) {
             Ok(on) => on,
             Err(why) => {

@@ -45,9 +45,7 @@ impl Written {
         self.open_all = self.tags.is_everything();
         self.open.push(self.ledger.sent(&self.tags, backend));
     }
-}
 
-impl Written {
     /// The transaction was rolled back.
     pub fn rolled_back(self) {
         self.open.into_iter().for_each(Write::rolled_back);
