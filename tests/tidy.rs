@@ -10,7 +10,8 @@ const FUNCTION_LINES_MAX: usize = 70;
 const FLOORS: &[(&str, &str, &[&str])] = &[
     ("pointsman-wire", "proxy/wire", &[]),
     ("pointsman-sql", "proxy/sql", &[]),
-    ("pointsman-policy", "proxy/policy", &["pointsman-sql"]),
+    ("pointsman-shards", "proxy/shards", &["pointsman-wire", "pointsman-sql"]),
+    ("pointsman-policy", "proxy/policy", &["pointsman-sql", "pointsman-shards"]),
     ("pointsman-cache", "proxy/cache", &["pointsman-wire", "pointsman-sql", "pointsman-policy"]),
     ("pointsman-shared", "proxy/shared", &["pointsman-cache", "pointsman-policy"]),
     ("pointsman-plugin-host", "proxy/plugin-host", &[]),
@@ -20,6 +21,7 @@ const FLOORS: &[(&str, &str, &[&str])] = &[
         &[
             "pointsman-wire",
             "pointsman-sql",
+            "pointsman-shards",
             "pointsman-policy",
             "pointsman-cache",
             "pointsman-shared",

@@ -1,0 +1,76 @@
+//! Where tables live, as policies declare it, and what else a planner must know beyond the text.
+
+use std::sync::Arc;
+
+use pointsman_sql::{FunctionName, Relation};
+
+use crate::function::Function;
+
+/// Where a table's rows are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Placement {
+    /// On the first shard, whole.
+    Unsharded,
+    /// On every shard, whole: written to all, read from any.
+    Reference,
+    /// Each row on the shard of its key.
+    Sharded(Arc<Sharded>),
+}
+
+/// How a table's rows are spread.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sharded {
+    /// The keys, each of one column or, composite, of several. Rows lie where the first key says. Every further key names the
+    /// same entity in every row, so that a row is found by either.
+    pub keys: Box<[Box<[Box<str>]>]>,
+    /// From a key to its shard. Tables with equal functions are co-located: equal keys are on the same shard.
+    pub function: Arc<Function>,
+    /// A column that is filled with a new id where an `INSERT` leaves it out.
+    pub id: Option<Box<str>>,
+}
+
+/// A table's column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: Box<str>,
+    /// `pg_attribute.atttypid`.
+    pub type_oid: u32,
+    /// Whether its values sort by their bytes: of a type without a collation, or under `C`, `POSIX` or `C.UTF-8`.
+    pub bytewise: bool,
+    /// Whether values that are equal are equal byte by byte, as far as the collation goes: it is deterministic, or there is none.
+    pub deterministic: bool,
+    /// `attnotnull`.
+    pub not_null: bool,
+}
+
+/// What a function is, as far as spreading its calls over shards depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FunctionKind {
+    /// An ordinary function that is immutable or stable.
+    Plain,
+    /// An ordinary function that is volatile.
+    Volatile,
+    /// It returns rows.
+    Rows,
+    /// `prokind = 'a'`.
+    Aggregate,
+    /// `prokind = 'w'`.
+    Window,
+    /// It is not known.
+    Unknown,
+}
+
+/// What a planner must know beyond the text.
+pub trait Schema {
+    /// Number of shards; at least 1.
+    fn shards(&self) -> usize;
+    /// Where a table lives. What was not declared is [`Placement::Unsharded`].
+    fn placement(&self, relation: &Relation) -> Placement;
+    /// A table's columns in their order; `None` for what is no plain or partitioned table (a view), or not known.
+    fn columns(&self, relation: &Relation) -> Option<Arc<[Column]>>;
+    /// What a function is. The worst of all overloads.
+    fn function(&self, name: &FunctionName) -> FunctionKind;
+    /// Whether texts without a collation of their own (the database's default) sort by their bytes.
+    fn default_bytewise(&self) -> bool;
+}
