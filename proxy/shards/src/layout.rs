@@ -61,6 +61,18 @@ pub enum FunctionKind {
     Unknown,
 }
 
+impl FunctionKind {
+    /// What a name is that stands for both: one kind, or not known.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Plain, Self::Volatile) | (Self::Volatile, Self::Plain) => Self::Volatile,
+            (one, other) if one == other => one,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// What a planner must know beyond the text.
 pub trait Schema {
     /// Number of shards; at least 1.

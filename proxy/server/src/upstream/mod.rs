@@ -13,6 +13,7 @@ pub mod database;
 pub mod election;
 pub mod freshness;
 pub mod gate;
+pub mod group;
 pub mod health;
 pub mod lag;
 pub mod lease;
