@@ -11,6 +11,7 @@ use pointsman_sql::{
 };
 
 use super::configs::ConfigCalls;
+use super::shards::PlannedMemo;
 use super::steer::RulesMemo;
 use crate::caching::verdict::{Plans, PlansMemo};
 use crate::metrics::StatementKind;
@@ -66,6 +67,7 @@ pub struct Verdict {
     origin: u32,
     rules: RulesMemo,
     plans: PlansMemo,
+    planned: PlannedMemo,
 }
 
 impl Verdict {
@@ -94,6 +96,7 @@ impl Verdict {
             origin: catalog.origin(),
             rules: RulesMemo::default(),
             plans: PlansMemo::default(),
+            planned: PlannedMemo::default(),
         }
     }
 
@@ -105,6 +108,11 @@ impl Verdict {
     /// What caching makes of the text, under the catalog that it was judged by and the policies in `set`.
     pub fn plans(&self, facts: &Facts, catalog: &Catalog, set: &PolicySet) -> Arc<Plans> {
         self.plans.of(facts, (&self.class, &self.footprint), catalog, set)
+    }
+
+    /// What is remembered of its plan over shards.
+    pub(super) fn planned(&self) -> &PlannedMemo {
+        &self.planned
     }
 
     /// Whether the text calls a function that the catalog does not know.
