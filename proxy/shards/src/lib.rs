@@ -6,8 +6,14 @@
 //! shard goes there unchanged, whatever it is. Of several, what is not provably right is refused, and the refusal names the part.
 
 pub mod function;
+pub mod ids;
+pub mod key;
 pub mod layout;
 pub mod pick;
 pub mod plan;
+mod set;
+pub mod values;
 
 pub use layout::{Column, FunctionKind, Placement, Schema, Sharded};
+pub use set::{SHARDS_MAX, ShardSet};
+pub use values::Values;
