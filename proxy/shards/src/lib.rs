@@ -5,9 +5,12 @@
 //! hold the rows that it touches, and what is done if they are several ([`Many`](plan::Many)). A statement whose rows lie on one
 //! shard goes there unchanged, whatever it is. Of several, what is not provably right is refused, and the refusal names the part.
 
+pub mod copy;
 pub mod function;
 pub mod layout;
+pub mod merge;
 pub mod pick;
 pub mod plan;
+pub mod types;
 
 pub use layout::{Column, FunctionKind, Placement, Schema, Sharded};
