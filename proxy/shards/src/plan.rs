@@ -1,5 +1,9 @@
 //! What becomes of a statement: the shards that it is for, and what is done if those are several.
 
+pub(crate) mod keys;
+pub(crate) mod scope;
+pub(crate) mod tree;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -240,3 +244,6 @@ pub enum CopyFormat {
     /// `binary`.
     Binary,
 }
+
+#[cfg(test)]
+mod tests;

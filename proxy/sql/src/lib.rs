@@ -23,7 +23,7 @@ mod walk;
 pub use analyzer::{Analysis, Analyzer, AnalyzerStats, TEMPLATE_BYTES_MAX};
 pub use comments::{Comments, comments};
 pub use facts::{Arg, Doubt, Facts, FunctionName, NotReadOnly, Relation, SessionState, Statement, TypeName};
-pub use keys::{Insert, KeyPredicate, KeyValue, Keys, ROWS_MAX, ValueRef};
+pub use keys::{Insert, KeyPredicate, KeyValue, Keys, ROWS_MAX, ValueRef, literal_ref};
 pub use kind::{
     CopyPeer, Discard, Isolation, Kind, SetValue, Setting, TransactionModes, quote_identifier, quote_literal,
     quote_setting,
