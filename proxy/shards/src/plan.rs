@@ -3,6 +3,7 @@
 pub(crate) mod keys;
 pub(crate) mod scope;
 pub(crate) mod tree;
+pub mod write;
 
 use std::borrow::Cow;
 use std::sync::Arc;

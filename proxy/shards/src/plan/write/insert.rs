@@ -28,7 +28,7 @@ pub fn plan_long_insert(text: &str, schema: &dyn Schema) -> Option<Plan> {
     if short.len() > TEMPLATE_BYTES_MAX {
         return None;
     }
-    let parsed = pg_query::parse(&short).ok()?.protobuf;
+    let parsed = pg_query::parse(&short, 0).ok()?.protobuf;
     let [statement] = parsed.stmts.as_slice() else { return None };
     let Some(NodeEnum::InsertStmt(_)) = statement.stmt.as_ref()?.node else { return None };
     let literals = literals(&short)?;
@@ -238,7 +238,7 @@ impl Target {
 
     fn rows(&self, n: &pb::InsertStmt, rows: &Rows<'_>, keys: &[Box<[ValueRef]>]) -> Insert {
         let conflict = n.on_conflict_clause.as_ref();
-        let skips = |clause: &pb::OnConflictClause| {
+        let skips = |clause: &pb::OnConflictClause| -> bool {
             clause.action() != pb::OnConflictAction::OnconflictUpdate || clause.where_clause.is_some()
         };
         let row = |(row, key): (&super::rows::Row, &Box<[ValueRef]>)| InsertRow {
@@ -249,7 +249,7 @@ impl Target {
             around: rows.around().map(str::to_owned),
             rows: rows.rows.iter().zip(keys).map(row).collect(),
             returning: n.returning_clause.is_some(),
-            may_skip: conflict.is_some_and(skips),
+            may_skip: conflict.is_some_and(|clause| skips(clause)),
         }
     }
 
