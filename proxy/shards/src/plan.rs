@@ -3,6 +3,7 @@
 pub(crate) mod keys;
 pub(crate) mod scope;
 pub(crate) mod tree;
+pub mod write;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub enum Many {
     /// `COPY ... FROM`: rows are dealt out as they come.
     CopyFrom(Box<CopyFrom>),
     /// `COPY ... TO` of a table: its rows of all shards, one shard after another.
-    CopyTo,
+    CopyTo(CopyTo),
 }
 
 /// Why a statement cannot be done on several shards.
@@ -204,6 +205,14 @@ pub struct CopyFrom {
     pub width: usize,
     /// How rows are written.
     pub format: CopyFormat,
+}
+
+/// A `COPY ... TO STDOUT` whose rows come from several shards. In binary format (`CopyOutResponse` says so) only the first shard's
+/// header and the last one's trailer are passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyTo {
+    /// Each shard's first `CopyData` is a line of column names, which is passed on from the first shard only.
+    pub header: bool,
 }
 
 /// How rows are written in a `COPY`.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::lexer::{LexError, LexRules, Lexer, Token, TokenKind};
+use crate::lexer::{LexRules, Token, TokenKind, tokens};
 
 /// PostgreSQL's `NAMEDATALEN` less its terminating zero, in bytes.
 const NAME_BYTES_MAX: usize = 63;
@@ -21,7 +21,7 @@ pub struct PrepareParts {
 /// The parts of a text that is one `PREPARE` statement.
 #[must_use]
 pub fn prepare_parts(sql: &[u8], rules: LexRules) -> Option<PrepareParts> {
-    let tokens = solid_tokens(sql, rules).ok()?;
+    let tokens = tokens(sql, rules).ok()?;
     let word = |at: usize, text: &str| is_word(sql, tokens.get(at), text);
     if !word(0, "prepare") || word(1, "transaction") {
         return None;
@@ -63,7 +63,7 @@ pub fn prepare_parts(sql: &[u8], rules: LexRules) -> Option<PrepareParts> {
 /// `EXPLAIN ... EXECUTE name`, `CREATE TABLE ... AS EXECUTE name`, `DEALLOCATE [PREPARE] name` (not `ALL`).
 #[must_use]
 pub fn executes(sql: &[u8], rules: LexRules) -> Vec<Range<usize>> {
-    let Ok(tokens) = solid_tokens(sql, rules) else { return Vec::new() };
+    let Ok(tokens) = tokens(sql, rules) else { return Vec::new() };
     tokens
         .split(|t| is_punct(sql, Some(t), b';'))
         .filter_map(|statement| execute_name(sql, statement))
@@ -114,15 +114,6 @@ fn explained(sql: &[u8], statement: &[Token]) -> Option<usize> {
         return (at..statement.len()).find(|&at| word(at, "as") && word(at + 1, "execute")).map(|at| at + 2);
     }
     None
-}
-
-fn solid_tokens(sql: &[u8], rules: LexRules) -> Result<Vec<Token>, LexError> {
-    let mut lexer = Lexer::new(sql, rules);
-    let mut tokens = Vec::new();
-    while let Some(token) = lexer.next_solid()? {
-        tokens.push(token);
-    }
-    Ok(tokens)
 }
 
 fn named(token: &Token) -> bool {
