@@ -19,6 +19,7 @@ mod running;
 pub mod serve;
 pub mod session;
 pub mod transport;
+pub mod twophase;
 pub mod upstream;
 mod watch;
 pub mod worker;
