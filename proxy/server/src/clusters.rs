@@ -11,7 +11,7 @@ use crate::caching::keeper;
 use crate::policies::Policies;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::config::{ClusterConfig, ShardedConfig};
-use crate::upstream::group::{Group, Part};
+use crate::sharded::{Group, Part};
 use crate::upstream::{catalogs, health, positions};
 
 /// What keeps results true.

@@ -19,6 +19,7 @@ mod running;
 pub mod serve;
 pub mod session;
 pub mod transport;
+pub mod sharded;
 pub mod twophase;
 pub mod upstream;
 mod watch;

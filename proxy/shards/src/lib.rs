@@ -10,9 +10,11 @@ pub mod function;
 pub mod ids;
 pub mod key;
 pub mod layout;
+pub mod lookup;
 pub mod merge;
 pub mod pick;
 pub mod plan;
+mod set;
 pub mod types;
 pub mod values;
 

@@ -8,9 +8,9 @@ pub mod write;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use pointsman_sql::ValueRef;
+use pointsman_sql::{Literal, ValueRef};
 
-use crate::layout::Sharded;
+use crate::layout::{Schema, Sharded};
 use crate::pick::{KeyUse, Pick};
 
 /// A statement's plan. It holds for every execution of the text that it was made from.
@@ -20,6 +20,33 @@ pub struct Plan {
     pub pick: Pick,
     /// What is done if they are several.
     pub many: Many,
+}
+
+/// The plan of a text.
+#[must_use]
+pub fn plan(text: &str, literals: &[Literal], schema: &dyn Schema) -> Plan {
+    use pg_query::protobuf::node::Node as NodeEnum;
+    let refused = |why| Plan {
+        pick: Pick::All,
+        many: Many::Refused(Refusal { why, part: "the statement".into(), hint: "ask one shard".into() }),
+    };
+    let any = Plan { pick: Pick::Any, many: refused(Why::Statement).many };
+    let Ok(parsed) = pg_query::parse(text, 0) else { return any };
+    let source = tree::Source { text, literals };
+    let lookups = scope::Lookups::default();
+    let query = |raw: &pg_query::protobuf::RawStmt| -> Plan {
+        let Some(node) = raw.stmt.as_ref().and_then(|node| node.node.as_ref()) else { return refused(Why::Statement) };
+        let pick = scope::Scopes::of(node, source, schema, &lookups).pick();
+        Plan { pick, many: refused(Why::Statement).many }
+    };
+    match parsed.protobuf.stmts.as_slice() {
+        [raw] => match raw.stmt.as_ref().and_then(|node| node.node.as_ref()) {
+            Some(NodeEnum::SelectStmt(_)) => query(raw),
+            _ => write::plan_write(raw, source, schema, &query),
+        },
+        [] => any,
+        _ => refused(Why::Statement),
+    }
 }
 
 /// What is done with a statement whose rows lie on several shards.

@@ -26,7 +26,7 @@ use crate::metrics::Usage;
 use crate::policies::Policies;
 use crate::upstream::account::Account;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::group::Group;
+use crate::sharded::Group;
 
 /// A whole `Sync`.
 const SYNC: &[u8] = b"S\0\0\0\x04";
@@ -59,7 +59,7 @@ struct Lane {
 impl Shards {
     /// A session that begins on the first shard; `user` has an account on each.
     pub fn new(group: Arc<Group>, user: &str, worker: usize) -> Self {
-        let lane = |part: &crate::upstream::group::Part| {
+        let lane = |part: &crate::sharded::Part| {
             let account = part.account(user);
             Lane {
                 cluster: Arc::clone(&part.cluster),

@@ -273,12 +273,12 @@ impl<P: Participant> Seat<'_, P> {
         match action {
             Action::Prepare(_) => {
                 let acted = self.prepare(group, &gid).await;
-                group.stops.pass(format_args!("prepared-{shard}")).await;
+                group.stops.pass(format!("prepared-{shard}")).await;
                 acted
             }
             Action::Commit(_) => {
                 let acted = self.finish(group, &gid, true).await;
-                group.stops.pass(format_args!("committed-{shard}")).await;
+                group.stops.pass(format!("committed-{shard}")).await;
                 acted
             }
             Action::RollbackPrepared(_) => self.finish(group, &gid, false).await,

@@ -13,7 +13,6 @@ pub mod database;
 pub mod election;
 pub mod freshness;
 pub mod gate;
-pub mod group;
 pub mod health;
 pub mod lag;
 pub mod lease;

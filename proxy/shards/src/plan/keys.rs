@@ -163,7 +163,7 @@ fn same_shards(a: &KeyUse, b: &KeyUse) -> bool {
 /// The fewer shards, the lower.
 fn rank(values: &KeyValues) -> usize {
     match values {
-        KeyValues::Tuples(rows) => rows.len(),
+        KeyValues::Tuples(rows) | KeyValues::Rows(rows) => rows.len(),
         KeyValues::Array(_) => ROWS_MAX,
         KeyValues::Between { .. } => ROWS_MAX * 2,
     }

@@ -1,13 +1,14 @@
 //! Performs a [`Gather`]: its lookups first, then its text on each of its shards at once, their rows merged as they come.
 
-use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use pointsman_shards::key::{Key, KeyType};
 use pointsman_shards::lookup::{LookupRows, substitute};
 use pointsman_shards::merge::{Merger, Order, Progress, Rows};
 use pointsman_shards::pick::{Pick, Picked};
 use pointsman_shards::plan::{Gather, Lookup, Merge, Slice};
+use pointsman_shards::Values;
 use pointsman_sql::ValueRef;
 use pointsman_wire::frontend::{Bind, BindParameters, Execute};
 
@@ -18,6 +19,8 @@ use super::described::{Described, format_of, put_parse};
 use super::leg::{Frame, Leg};
 use crate::fault::Fault;
 
+/// `pg_type.oid` of `bigint`.
+const INT8: u32 = 20;
 /// Rows made ready at once, in bytes.
 const OUT_BYTES: usize = 64 * 1024;
 /// A shard that is so many bytes ahead of the others is not read.
@@ -190,7 +193,7 @@ impl Session {
         let number = |value: Option<ValueRef>, name: &str| -> Result<Option<u64>, Fault> {
             let Some(value) = value else { return Ok(None) };
             let found = with_text(asked.sql, self.wants.rules(), |literals, _| {
-                self.shard_values(asked, literals).integer(value)
+                integer(&self.shard_values(asked, literals), value)
             });
             match found {
                 Some(None) => Ok(None),
@@ -291,6 +294,15 @@ async fn next(legs: &mut [Leg], merger: &Merger, ended: &[bool]) -> Result<(usiz
         Poll::Pending
     })
     .await
+}
+
+/// A whole number, or NULL; `None`: it is neither.
+fn integer(values: &Values<'_>, value: ValueRef) -> Option<Option<i64>> {
+    match values.key(value, KeyType::of_oid(INT8)?)? {
+        Key::Null => Some(None),
+        Key::Int(number) => Some(Some(number)),
+        _ => None,
+    }
 }
 
 /// Frames in a run of rows.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::account::Account;
-use super::cluster::Cluster;
-use super::config::ShardedConfig;
+use crate::twophase;
+use crate::upstream::account::Account;
+use crate::upstream::cluster::Cluster;
+use crate::upstream::config::{ShardedConfig, WritesAcross};
 
 /// A sharded database.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct Group {
     pub shards: Vec<Part>,
     /// Answers what the shards cannot be asked one by one.
     pub coordinator: Option<Part>,
+    /// Commits on several shards, if that is allowed.
+    pub two_phase: Option<Arc<twophase::Group>>,
 }
 
 /// A cluster of a sharded database.
@@ -51,7 +54,8 @@ impl Group {
                 shard.cluster.database(&shard.database).count_changes_with(&first);
             }
         }
-        Self { config, shards, coordinator }
+        let two_phase = two_phase(&config, &shards);
+        Self { config, shards, coordinator, two_phase }
     }
 
     /// Whether clients reach it under this name.
@@ -67,5 +71,19 @@ impl Group {
     /// Whether it has no shards.
     pub fn is_empty(&self) -> bool {
         self.shards.is_empty()
+    }
+}
+
+fn two_phase(config: &ShardedConfig, shards: &[Part]) -> Option<Arc<twophase::Group>> {
+    let clusters = shards.iter().map(|part| Arc::clone(&part.cluster)).collect();
+    let name = if config.name.is_empty() { "shards" } else { &config.name };
+    let node = u32::from(config.node.unwrap_or_default());
+    match config.writes {
+        WritesAcross::Refuse => None,
+        WritesAcross::TwoPhase => {
+            let database = &shards.first()?.database;
+            let group = twophase::Group::new(name, clusters, database, node);
+            group.map_err(|error| tracing::error!("two-phase commit: {error}")).ok().map(Arc::new)
+        }
     }
 }
