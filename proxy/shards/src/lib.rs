@@ -8,6 +8,7 @@
 pub mod copy;
 pub mod function;
 pub mod layout;
+pub mod lookup;
 pub mod merge;
 pub mod pick;
 pub mod plan;

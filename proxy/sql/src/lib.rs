@@ -31,6 +31,6 @@ pub use kind::{
 pub use lexer::{ClientEncoding, LexError, LexRules, Literal, LiteralKind};
 pub use literal::literal_value;
 pub use route::explain_route;
-pub use spans::{PrepareParts, executes, identifier, prepare_parts};
+pub use spans::{PrepareParts, executes, identifier, prepare_parts, qualified};
 pub use split::split;
 pub use template::NESTING_MAX;
