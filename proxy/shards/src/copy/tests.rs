@@ -193,3 +193,53 @@ proptest! {
         prop_assert_eq!(split(&copy, &stream, &cuts, 40), split(&copy, &stream, &[1], 40));
     }
 }
+
+/// A format's name; a stream; the rows that PostgreSQL 15 makes of it, or `!` where it refuses it.
+const STREAMS: &str = include_str!("streams.tsv");
+
+fn bytes(hex: &str) -> Vec<u8> {
+    hex.as_bytes()
+        .chunks(2)
+        .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect()
+}
+
+fn named(name: &str) -> CopyFormat {
+    match name {
+        "text" => CopyFormat::Text { delimiter: b',', null: Box::from(&b"\\N"[..]) },
+        "text0" => CopyFormat::Text { delimiter: b',', null: Box::default() },
+        "csv" => csv(b'"', false),
+        "csvh" => csv(b'"', true),
+        "csve" => csv(b'\\', false),
+        _ => CopyFormat::Csv {
+            delimiter: b',',
+            quote: b'\'',
+            escape: b'\'',
+            null: Box::from(&b"N"[..]),
+            header: false,
+            force_not_null: Box::new([0]),
+            force_null: Box::new([1]),
+        },
+    }
+}
+
+/// What PostgreSQL takes is taken here, as the same rows.
+#[test]
+fn streams_are_read_as_postgresql_reads_them() {
+    let mut taken = 0;
+    for line in STREAMS.lines() {
+        let [name, stream, due] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        if due == "!" {
+            continue;
+        }
+        taken += 1;
+        let value = |text: &str| text.strip_prefix(':').map(bytes);
+        let due: Vec<Vec<_>> =
+            due.split_terminator(' ').map(|row| row.split(',').map(value).collect()).collect();
+        let (seen, error) = split(&copy(named(name), &[0, 1], 2), &bytes(stream), &[3], 1000);
+        let keys: Vec<_> =
+            seen.into_iter().map(|(_, keys, _)| keys).filter(|keys| !keys.is_empty()).collect();
+        assert_eq!((error, &keys), (None, &due), "{name} {:?}", String::from_utf8(bytes(stream)));
+    }
+    assert!(taken > 100);
+}
