@@ -32,6 +32,6 @@ pub use lexer::{ClientEncoding, LexError, LexRules, Literal, LiteralKind, Token,
 pub use literal::literal_value;
 pub use parse::statement_facts;
 pub use route::explain_route;
-pub use spans::{PrepareParts, executes, identifier, prepare_parts};
+pub use spans::{PrepareParts, executes, identifier, prepare_parts, qualified};
 pub use split::split;
 pub use template::NESTING_MAX;

@@ -71,6 +71,30 @@ pub fn executes(sql: &[u8], rules: LexRules) -> Vec<Range<usize>> {
         .collect()
 }
 
+/// Where the text names `schema.name`, unquoted and without white space, for a `schema` in lower case: the range of both, in the
+/// order of the text. Names that are part of longer ones (`a.schema.name`, `schema.name.b`) and functions are left out.
+///
+/// # Errors
+/// The lexical error that PostgreSQL would find.
+pub fn qualified(sql: &[u8], rules: LexRules, schema: &str) -> Result<Vec<Range<usize>>, LexError> {
+    let tokens = solid_tokens(sql, rules)?;
+    let dot = |at: usize| is_punct(sql, tokens.get(at), b'.');
+    let mut found = Vec::new();
+    for (at, name) in tokens.windows(3).enumerate() {
+        let here =
+            name[0].kind == TokenKind::Word && sql.get(name[0].start..name[0].end) == Some(schema.as_bytes());
+        let adjacent = name[0].end == name[1].start && name[1].end == name[2].start;
+        if !here || !adjacent || !dot(at + 1) || name[2].kind != TokenKind::Word {
+            continue;
+        }
+        let inner = at > 0 && dot(at - 1);
+        if !inner && !dot(at + 3) && !is_punct(sql, tokens.get(at + 3), b'(') {
+            found.push(name[0].start..name[2].end);
+        }
+    }
+    Ok(found)
+}
+
 fn execute_name<'t>(sql: &[u8], statement: &'t [Token]) -> Option<&'t Token> {
     let word = |at: usize, text: &str| is_word(sql, statement.get(at), text);
     let name_at = match () {

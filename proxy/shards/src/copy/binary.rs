@@ -98,7 +98,13 @@ impl Binary {
                     return Ok(Step::NoRow(2));
                 }
                 let count = usize::try_from(count).ok().filter(|same| *same == self.width);
-                (count.ok_or(Fault::Width(row.first_chunk().map_or(0, |c| i16::from_be_bytes(*c)), self.width))?, 2)
+                (
+                    count.ok_or(Fault::Width(
+                        row.first_chunk().map_or(0, |c| i16::from_be_bytes(*c)),
+                        self.width,
+                    ))?,
+                    2,
+                )
             }
         };
         while left > 0 {
@@ -120,8 +126,8 @@ impl Binary {
     /// The stream has ended, and the part of a row was there or not. It may lack its trailer.
     pub(super) fn end(&self, part: bool) -> Result<(), Fault> {
         match self.state {
-            State::Header if !part => Err(Fault::Signature),
-            State::Header | State::Extension(1..) => Err(Fault::Header),
+            State::Header => Err(Fault::Signature),
+            State::Extension(1..) => Err(Fault::Header),
             _ if part => Err(Fault::Truncated),
             _ => Ok(()),
         }
@@ -141,7 +147,11 @@ pub(super) fn fields(row: &[u8], columns: &[usize], found: &mut Vec<Field>) -> R
         let len = int4(row, at).ok_or(Fault::Short)?;
         let (start, end) = (at + 4, at + 4 + usize::try_from(len.max(0)).unwrap_or(0));
         let field = if len < 0 { Field::Null } else { Field::Value(start, end, false) };
-        columns.iter().zip(&mut *found).filter(|(one, _)| **one == column).for_each(|(_, slot)| *slot = field);
+        columns
+            .iter()
+            .zip(&mut *found)
+            .filter(|(one, _)| **one == column)
+            .for_each(|(_, slot)| *slot = field);
         at = end;
     }
     Ok(())

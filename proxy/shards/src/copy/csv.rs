@@ -33,7 +33,11 @@ pub(super) fn fields(
             } else {
                 Field::Null
             };
-            columns.iter().zip(&mut *found).filter(|(one, _)| **one == column).for_each(|(_, slot)| *slot = field);
+            columns
+                .iter()
+                .zip(&mut *found)
+                .filter(|(one, _)| **one == column)
+                .for_each(|(_, slot)| *slot = field);
         }
         if column < last && end == line.len() {
             return Err(Fault::Short);
@@ -47,7 +51,9 @@ pub(super) fn fields(
 fn value_end(line: &[u8], start: usize, [delimiter, quote, escape]: [u8; 3]) -> Result<(usize, bool), Fault> {
     let (mut at, mut quoted) = (start, false);
     loop {
-        let Some(next) = memchr2(delimiter, quote, &line[at.min(line.len())..]) else { return Ok((line.len(), quoted)) };
+        let Some(next) = memchr2(delimiter, quote, &line[at.min(line.len())..]) else {
+            return Ok((line.len(), quoted));
+        };
         at += next;
         if line[at] == delimiter {
             return Ok((at, quoted));
@@ -62,7 +68,8 @@ fn quote_end(line: &[u8], start: usize, quote: u8, escape: u8) -> Option<usize> 
     let mut at = start;
     loop {
         at += memchr2(quote, escape, line.get(at..)?)?;
-        let escapes = line[at] == escape && line.get(at + 1).is_some_and(|next| *next == escape || *next == quote);
+        let escapes =
+            line[at] == escape && line.get(at + 1).is_some_and(|next| *next == escape || *next == quote);
         match (escapes, line[at] == quote) {
             (true, _) => at += 2,
             (false, true) => return Some(at + 1),

@@ -84,6 +84,11 @@ impl Lines {
         self.line + self.embedded
     }
 
+    /// The line on which the row begins that is being read.
+    pub(super) fn begins(&self) -> u64 {
+        self.line
+    }
+
     /// The line on which the row began that was found last; the next is being read.
     pub(super) fn begun(&mut self) -> u64 {
         let line = self.line;
@@ -207,7 +212,9 @@ impl Lines {
     /// A byte after `\.`: its line must end as the others do. `None`: go on, from the next byte if a carriage return was seen.
     fn marker(&mut self, byte: u8, at: usize) -> Result<Option<Found>, Fault> {
         let end = match (self.state, byte, self.eol) {
-            (State::Marker, b'\n', Eol::Unknown | Eol::Newline) | (State::Marker, b'\r', Eol::Return) => at + 1,
+            (State::Marker, b'\n', Eol::Unknown | Eol::Newline) | (State::Marker, b'\r', Eol::Return) => {
+                at + 1
+            }
             (State::Marker, b'\r', Eol::Unknown | Eol::Both) => {
                 self.state = State::MarkerReturn;
                 return Ok(None);
@@ -239,7 +246,9 @@ impl Lines {
                 Ok(true)
             }
             State::Marker if self.csv.is_none() => Err(Fault::Marker),
-            State::MarkerReturn if self.eol != Eol::Unknown || self.csv.is_some_and(|csv| csv.single) => Err(Fault::Marker),
+            State::MarkerReturn if self.eol != Eol::Unknown || self.csv.is_some_and(|csv| csv.single) => {
+                Err(Fault::Marker)
+            }
             State::MarkerReturn | State::Ended => Ok(false),
             _ => Ok(part),
         }

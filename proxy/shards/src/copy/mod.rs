@@ -223,10 +223,6 @@ impl Splitter {
         }
     }
 
-    fn error(&self, fault: Fault) -> CopyError {
-        CopyError { fault, line: self.line() }
-    }
-
     fn feed_lines<E, F>(&mut self, mut bytes: &[u8], each: &mut F) -> Result<(), E>
     where
         E: From<CopyError>,
@@ -293,7 +289,14 @@ impl Splitter {
     }
 
     fn fits(&self, len: usize) -> Result<(), CopyError> {
-        if len > self.row_bytes_max { Err(self.error(Fault::TooLong(self.row_bytes_max))) } else { Ok(()) }
+        if len <= self.row_bytes_max {
+            return Ok(());
+        }
+        let line = match &self.scanner {
+            Scanner::Lines(lines) => lines.begins(),
+            Scanner::Binary(binary) => binary.row(),
+        };
+        Err(CopyError { fault: Fault::TooLong(self.row_bytes_max), line })
     }
 
     fn hold(&mut self, part: &[u8]) -> Result<(), CopyError> {

@@ -20,7 +20,11 @@ pub(super) fn fields(
         if columns.contains(&column) {
             let is_null = line[start..end] == *null;
             let field = if is_null { Field::Null } else { Field::Value(start, end, escaped) };
-            columns.iter().zip(&mut *found).filter(|(one, _)| **one == column).for_each(|(_, slot)| *slot = field);
+            columns
+                .iter()
+                .zip(&mut *found)
+                .filter(|(one, _)| **one == column)
+                .for_each(|(_, slot)| *slot = field);
         }
         if column < last && end == line.len() {
             return Err(Fault::Short);
@@ -34,7 +38,9 @@ pub(super) fn fields(
 fn value_end(line: &[u8], start: usize, delimiter: u8) -> (usize, bool) {
     let (mut at, mut escaped) = (start, false);
     loop {
-        let Some(next) = memchr2(delimiter, b'\\', &line[at.min(line.len())..]) else { return (line.len(), escaped) };
+        let Some(next) = memchr2(delimiter, b'\\', &line[at.min(line.len())..]) else {
+            return (line.len(), escaped);
+        };
         at += next;
         if line[at] == delimiter {
             return (at, escaped);

@@ -208,3 +208,53 @@ fn a_row_that_is_none_names_its_shard() {
     merger.push(1, Bytes::new());
     assert_eq!(merger.queued(0), 0);
 }
+
+/// A type's number; then values in the order that PostgreSQL 15 has them in, each with its rank.
+const ORDERS: &str = include_str!("order.tsv");
+
+fn bytes(hex: &str) -> Vec<u8> {
+    hex.as_bytes()
+        .chunks(2)
+        .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect()
+}
+
+/// Each value on a shard of its own, given in an order that has nothing to do with theirs.
+#[test]
+fn every_type_sorts_as_postgresql_sorts_it() {
+    for line in ORDERS.lines() {
+        let (oid, values) = line.split_once('\t').unwrap();
+        let types = [oid.parse().unwrap()];
+        let mut values: Vec<(usize, Vec<u8>)> = values
+            .split(' ')
+            .map(|value| value.split_once(':').unwrap())
+            .map(|(rank, hex)| (rank.parse().unwrap(), bytes(hex)))
+            .collect();
+        for descending in [false, true] {
+            let keys = [key(descending, false)];
+            let order = Order { keys: &keys, types: &types, unique: None };
+            let rows = Rows { hidden: 1, order: Some(order), limit: None, offset: 0, with_ties: false };
+            for _ in 0..values.len() {
+                values.rotate_left(1);
+                let mut merger = Merger::new(&rows, values.len()).unwrap();
+                for (shard, (rank, value)) in values.iter().enumerate() {
+                    let mut frame = BytesMut::new();
+                    let id = rank * 100 + shard;
+                    DataRow { values: vec![Some(id.to_string().as_bytes()), None, Some(value)] }
+                        .encode(&mut frame);
+                    merger.push(shard, frame.freeze());
+                    merger.finish(shard);
+                }
+                let mut out = BytesMut::new();
+                assert_eq!(merger.pop(&mut out, usize::MAX), Ok(Progress::Done), "type {oid}");
+                let merged = ids(&mut out);
+                let mut sorted: Vec<usize> =
+                    values.iter().enumerate().map(|(shard, (rank, _))| rank * 100 + shard).collect();
+                sorted.sort_by_key(|id| {
+                    if descending { (usize::MAX - id / 100, id % 100) } else { (id / 100, id % 100) }
+                });
+                assert_eq!(merged, sorted, "type {oid}, descending {descending}");
+            }
+        }
+    }
+}
