@@ -9,9 +9,9 @@ use crate::caching::config::ChangesConfig;
 use crate::caching::fleet::Fleet;
 use crate::caching::keeper;
 use crate::policies::Policies;
+use crate::sharded::{Group, Part};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::config::{ClusterConfig, ShardedConfig};
-use crate::sharded::{Group, Part};
 use crate::upstream::{catalogs, health, positions};
 
 /// What keeps results true.

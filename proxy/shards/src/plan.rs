@@ -35,7 +35,9 @@ pub fn plan(text: &str, literals: &[Literal], schema: &dyn Schema) -> Plan {
     let source = tree::Source { text, literals };
     let lookups = scope::Lookups::default();
     let query = |raw: &pg_query::protobuf::RawStmt| -> Plan {
-        let Some(node) = raw.stmt.as_ref().and_then(|node| node.node.as_ref()) else { return refused(Why::Statement) };
+        let Some(node) = raw.stmt.as_ref().and_then(|node| node.node.as_ref()) else {
+            return refused(Why::Statement);
+        };
         let pick = scope::Scopes::of(node, source, schema, &lookups).pick();
         Plan { pick, many: refused(Why::Statement).many }
     };

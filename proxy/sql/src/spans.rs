@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::lexer::{LexRules, Token, TokenKind, tokens};
+use crate::lexer::{LexError, LexRules, Token, TokenKind, tokens};
 
 /// PostgreSQL's `NAMEDATALEN` less its terminating zero, in bytes.
 const NAME_BYTES_MAX: usize = 63;
@@ -77,7 +77,7 @@ pub fn executes(sql: &[u8], rules: LexRules) -> Vec<Range<usize>> {
 /// # Errors
 /// The lexical error that PostgreSQL would find.
 pub fn qualified(sql: &[u8], rules: LexRules, schema: &str) -> Result<Vec<Range<usize>>, LexError> {
-    let tokens = solid_tokens(sql, rules)?;
+    let tokens = tokens(sql, rules)?;
     let dot = |at: usize| is_punct(sql, tokens.get(at), b'.');
     let mut found = Vec::new();
     for (at, name) in tokens.windows(3).enumerate() {

@@ -24,9 +24,9 @@ use super::Session;
 use super::cached::Contexts;
 use crate::metrics::Usage;
 use crate::policies::Policies;
+use crate::sharded::Group;
 use crate::upstream::account::Account;
 use crate::upstream::cluster::Cluster;
-use crate::sharded::Group;
 
 /// A whole `Sync`.
 const SYNC: &[u8] = b"S\0\0\0\x04";
@@ -107,6 +107,7 @@ impl Session {
 /// The policies of inner sessions: what the rules say was said of the client's own statement.
 fn no_policies() -> Arc<ArcSwap<Policies>> {
     static NONE: std::sync::OnceLock<Arc<ArcSwap<Policies>>> = std::sync::OnceLock::new();
-    let none = || Arc::new(ArcSwap::from_pointee(Policies::after(None, pointsman_policy::PolicySet::default())));
+    let none =
+        || Arc::new(ArcSwap::from_pointee(Policies::after(None, pointsman_policy::PolicySet::default())));
     Arc::clone(NONE.get_or_init(none))
 }

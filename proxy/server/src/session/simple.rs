@@ -135,7 +135,12 @@ impl Session {
     }
 
     /// What the rules say of the query. They look at its text where it is: in the inbox, which is put aside meanwhile.
-    pub(super) fn query_admission(&mut self, frame_len: usize, facts: &Facts, verdict: &Verdict) -> Admission {
+    pub(super) fn query_admission(
+        &mut self,
+        frame_len: usize,
+        facts: &Facts,
+        verdict: &Verdict,
+    ) -> Admission {
         let inbox = std::mem::take(&mut self.io.from_client);
         let admission = self.admission(facts, verdict, text_at(&inbox, frame_len).unwrap_or_default());
         self.io.from_client = inbox;

@@ -99,8 +99,11 @@ impl Session {
                 b'Z' => break,
                 b'E' => failed = Some(Fault::from_server(frame.bytes)),
                 b'G' | b'W' | b'H' => {
-                    return Err(Fault::pointsman("0A000", "COPY cannot leave the shard that the session keeps")
-                        .hint("COPY outside of the transaction, or on a connection that keeps nothing."));
+                    return Err(Fault::pointsman(
+                        "0A000",
+                        "COPY cannot leave the shard that the session keeps",
+                    )
+                    .hint("COPY outside of the transaction, or on a connection that keeps nothing."));
                 }
                 b'1' | b'2' | b'n' => {}
                 b'T' if describe.is_none() => {}
@@ -116,7 +119,8 @@ impl Session {
 
     /// What a server says of the client's own text.
     pub(super) async fn describe_original(&mut self, asked: &Execution<'_>) -> Result<Arc<Described>, Fault> {
-        let types = asked.types.as_chunks::<4>().0.iter().map(|word| u32::from_be_bytes(*word)).collect::<Vec<_>>();
+        let types =
+            asked.types.as_chunks::<4>().0.iter().map(|word| u32::from_be_bytes(*word)).collect::<Vec<_>>();
         if let Some(known) = self.known_description(asked.sql, &types) {
             return Ok(known);
         }
@@ -266,7 +270,9 @@ impl Session {
             self.io.to_client.extend(notice);
         }
         let first = replies.first().map(|(_, reply)| reply);
-        if let (Some(formats), Some(description)) = (describe, first.and_then(|reply| reply.description.as_ref())) {
+        if let (Some(formats), Some(description)) =
+            (describe, first.and_then(|reply| reply.description.as_ref()))
+        {
             let _ = formats;
             self.io.to_client.extend(description);
         }
@@ -304,7 +310,8 @@ impl Session {
         let database = &lane.account.database;
         let token = database.freshness.written();
         let own = database.ledger().map(|ledger| ledger.last());
-        let (mine, cached) = if here { (&mut self.token, &mut self.own) } else { (&mut lane.token, &mut lane.own) };
+        let (mine, cached) =
+            if here { (&mut self.token, &mut self.own) } else { (&mut lane.token, &mut lane.own) };
         *mine = token;
         *cached = own.unwrap_or(*cached);
     }

@@ -3,13 +3,14 @@
 use std::task::Poll;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use pointsman_shards::Values;
 use pointsman_shards::key::{Key, KeyType};
 use pointsman_shards::lookup::{LookupRows, substitute};
 use pointsman_shards::merge::{Merger, Order, Progress, Rows};
 use pointsman_shards::pick::{Pick, Picked};
-use pointsman_shards::plan::{Gather, Lookup, Merge, Slice};
-use pointsman_shards::Values;
+use pointsman_shards::plan::{Gather, Lookup, Merge, Owned, Slice};
 use pointsman_sql::ValueRef;
+use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, BindParameters, Execute};
 
 use super::super::Session;
@@ -30,8 +31,8 @@ const AHEAD_BYTES_MAX: usize = 256 * 1024;
 pub(super) enum Sink<'s> {
     /// To the client, in these formats (codes as `Bind` has them); what it is told of the columns first, if anything.
     Client { formats: &'s [i16], description: Option<Bytes> },
-    /// Into a later query.
-    Rows(&'s mut LookupRows),
+    /// Into a later query, which begins with them.
+    Rows(&'s mut Option<FoundRows>),
 }
 
 /// One execution whose rows are gathered.
@@ -42,8 +43,15 @@ pub(super) struct Run<'a> {
     pub types: &'a [u32],
 }
 
-/// Lookups that were found, each with its number and which of its rows each shard needs.
-type Found<'g> = Vec<(&'g Lookup, LookupRows)>;
+/// Rows for a later query, and their columns' types.
+pub(super) struct FoundRows {
+    rows: LookupRows,
+    types: Vec<u32>,
+    bytes_max: usize,
+}
+
+/// Lookups that were found.
+type Found<'g> = Vec<(&'g Lookup, FoundRows)>;
 
 impl Session {
     /// Gathers; returns how many rows there were.
@@ -56,9 +64,9 @@ impl Session {
         Box::pin(async move {
             let mut found: Found<'_> = Vec::new();
             for lookup in &gather.lookups {
-                let mut rows = LookupRows::new();
+                let mut rows = None;
                 self.gather(&lookup.gather, run, Sink::Rows(&mut rows)).await?;
-                found.push((lookup, rows));
+                found.extend(rows.map(|rows| (lookup, rows)));
             }
             self.gather_from(gather, run, found, sink).await
         })
@@ -71,7 +79,7 @@ impl Session {
         found: Found<'_>,
         mut sink: Sink<'_>,
     ) -> Result<u64, Fault> {
-        let (sql, types) = with_lookups(gather, &found, run.types);
+        let (sql, types) = with_lookups(gather, &found, run.types)?;
         let mut legs = self.legs_of(&gather.on, run.asked)?;
         let Some(first) = legs.first_mut() else { return Ok(0) };
         let described = self.describe_on(first, sql.as_bytes(), &types).await?;
@@ -123,8 +131,10 @@ impl Session {
             }
             Sink::Rows(rows) => {
                 let limit = self.shards.as_ref().map_or(0, |shards| shards.group.config.gather_bytes_max);
-                rows.begin(columns, limit).map_err(unsupported)?;
-                Ok(rows.formats())
+                let found = LookupRows::new(columns).map_err(unsupported)?;
+                let formats = found.formats();
+                **rows = Some(FoundRows { rows: found, types: columns.to_vec(), bytes_max: limit });
+                Ok(formats)
             }
         }
     }
@@ -154,13 +164,11 @@ impl Session {
     /// The arrays that lookups become for one shard.
     fn arrays(&self, shard: usize, found: &Found<'_>) -> Vec<Bytes> {
         let count = self.shards.as_ref().map_or(1, |shards| shards.len());
-        found
-            .iter()
-            .flat_map(|(lookup, rows)| match &lookup.owned {
-                Some(owned) => rows.parameters_for(owned, shard, count),
-                None => rows.parameters(),
-            })
-            .collect()
+        let of = |(lookup, found): &(&Lookup, FoundRows)| match &lookup.owned {
+            Some(owned) => found.owned_by(owned, shard, count).parameters(),
+            None => found.rows.parameters(),
+        };
+        found.iter().flat_map(of).map(|(_, array)| array).collect()
     }
 
     fn merger(
@@ -200,8 +208,11 @@ impl Session {
                 Some(Some(number)) => u64::try_from(number)
                     .map(Some)
                     .map_err(|_| Fault::client("2201W", format!("{name} must not be negative"))),
-                None => Err(Fault::client("0A000", format!("{name} of rows of several shards is no whole number"))
-                    .hint("Write it as a number or a parameter.")),
+                None => Err(Fault::client(
+                    "0A000",
+                    format!("{name} of rows of several shards is no whole number"),
+                )
+                .hint("Write it as a number or a parameter.")),
             }
         };
         Ok((number(slice.limit, "LIMIT")?, number(slice.offset, "OFFSET")?.unwrap_or(0)))
@@ -218,7 +229,8 @@ impl Session {
         let mut total = 0;
         let mut ended = vec![false; legs.len()];
         loop {
-            let progress = merger.pop(&mut out, OUT_BYTES).map_err(|bad| Fault::upstream("XX000", bad.to_string()))?;
+            let progress =
+                merger.pop(&mut out, OUT_BYTES).map_err(|bad| Fault::upstream("XX000", bad.to_string()))?;
             if progress == Progress::Full || progress == Progress::Done {
                 total += self.deliver(&mut out, sink).await?;
             }
@@ -247,8 +259,10 @@ impl Session {
                 self.io.to_client.extend(out);
                 self.drain_client().await?;
             }
-            Sink::Rows(lookup) => {
-                lookup.push_frames(out).map_err(too_many)?;
+            Sink::Rows(found) => {
+                if let Some(found) = found {
+                    found.push(out)?;
+                }
             }
         }
         out.clear();
@@ -268,16 +282,53 @@ impl Session {
     }
 }
 
+impl FoundRows {
+    /// Takes whole `DataRow` frames.
+    fn push(&mut self, mut frames: &[u8]) -> Result<(), Fault> {
+        while let Some(header) = Header::peek(frames)? {
+            let Some(body) = frames.get(5..header.frame_len()) else { break };
+            self.rows.push_row(body)?;
+            frames = &frames[header.frame_len()..];
+        }
+        if self.rows.bytes() > self.bytes_max {
+            return Err(too_many(self.bytes_max));
+        }
+        Ok(())
+    }
+
+    /// The rows whose key a shard owns.
+    fn owned_by(&self, owned: &Owned, shard: usize, shards: usize) -> LookupRows {
+        let types: Vec<Option<(KeyType, u32)>> = owned
+            .columns
+            .iter()
+            .zip(&owned.types)
+            .map(|(column, oid)| Some((KeyType::of_oid(*oid)?, *self.types.get(*column)?)))
+            .collect();
+        self.rows.owned_by(&owned.columns, |values| {
+            let key = values.iter().zip(&types).map(|(value, types)| {
+                let (kind, oid) = (*types)?;
+                kind.of_binary(oid, value)
+            });
+            match key.collect::<Option<Vec<Key<'_>>>>() {
+                // A key without a shard equals no row's.
+                Some(key) => owned.sharded.function.shard(&key, shards).is_ok_and(|owner| owner == shard),
+                None => true,
+            }
+        })
+    }
+}
+
 /// The text with its lookups in place, and the types of all its parameters.
-fn with_lookups(gather: &Gather, found: &Found<'_>, own: &[u32]) -> (String, Vec<u32>) {
+fn with_lookups(gather: &Gather, found: &Found<'_>, own: &[u32]) -> Result<(String, Vec<u32>), Fault> {
     let mut types = own.to_vec();
     let mut relations = Vec::new();
-    for (lookup, rows) in found {
+    for (lookup, FoundRows { rows, .. }) in found {
         let first = u32::try_from(types.len() + 1).unwrap_or(u32::MAX);
         relations.push((lookup.number, rows.relation_sql(first)));
-        types.extend(rows.types());
+        types.extend(rows.parameters().iter().map(|(oid, _)| oid));
     }
-    (substitute(&gather.sql, &relations), types)
+    let sql = substitute(&gather.sql, &relations);
+    Ok((sql.map_err(|error| Fault::pointsman("XX000", error.to_string()))?, types))
 }
 
 /// What one of the shards says that the merge waits for, or that is not far ahead.
@@ -321,8 +372,10 @@ fn unsupported(error: impl std::fmt::Display) -> Fault {
         .hint("Pin the statement to one shard by its shard key, or ask the coordinator.")
 }
 
-fn too_many(error: impl std::fmt::Display) -> Fault {
-    Fault::pointsman("54000", error.to_string())
-        .hint("Narrow the statement, or raise `sharded[].gather_bytes_max`.")
+fn too_many(bytes_max: usize) -> Fault {
+    Fault::pointsman(
+        "54000",
+        format!("rows of several shards take more than {bytes_max} bytes while they are put together"),
+    )
+    .hint("Narrow the statement, or raise `sharded[].gather_bytes_max`.")
 }
-

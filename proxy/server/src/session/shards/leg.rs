@@ -159,7 +159,15 @@ impl Session {
         inner.token = if here { self.token } else { lane.token };
         inner.own = if here { self.own } else { lane.own };
         begin(inner, Arc::clone(&handle));
-        Some(Leg { shard, out: BytesMut::new(), stream: ours, inbox: BytesMut::new(), cancel, handle, busy: false })
+        Some(Leg {
+            shard,
+            out: BytesMut::new(),
+            stream: ours,
+            inbox: BytesMut::new(),
+            cancel,
+            handle,
+            busy: false,
+        })
     }
 }
 

@@ -75,7 +75,9 @@ impl Session {
                 b'B' => {
                     let Ok(bind) = Bind::decode(&frame[5..]) else { return Ok(BatchWay::Here) };
                     let own = parsed.iter().rev().find(|(name, _)| *name == bind.statement);
-                    let Some(named) = own.map(|(_, named)| named.clone()).or_else(|| self.known_statement(bind.statement)) else {
+                    let Some(named) =
+                        own.map(|(_, named)| named.clone()).or_else(|| self.known_statement(bind.statement))
+                    else {
                         return Ok(BatchWay::Here);
                     };
                     match self.pick_of(&named, &bind)? {
@@ -163,7 +165,8 @@ impl Session {
             b'B' => {
                 let bind = Bind::decode(body)?;
                 bind.parameters()?;
-                let statement = self.known_statement(bind.statement).ok_or_else(|| unknown_statement(bind.statement))?;
+                let statement =
+                    self.known_statement(bind.statement).ok_or_else(|| unknown_statement(bind.statement))?;
                 let name = Bytes::copy_from_slice(bind.portal);
                 pieces.portals.retain(|portal| portal.name != name);
                 pieces.portals.push(Portal { name, statement, rest: Bytes::copy_from_slice(bind.rest) });
@@ -214,7 +217,8 @@ impl Session {
     async fn piece_describe(&mut self, describe: Describe<'_>, pieces: &Pieces) -> Result<(), Fault> {
         let (named, formats) = match describe.target {
             Target::Statement => {
-                let named = self.known_statement(describe.name).ok_or_else(|| unknown_statement(describe.name))?;
+                let named =
+                    self.known_statement(describe.name).ok_or_else(|| unknown_statement(describe.name))?;
                 (named, None)
             }
             Target::Portal => {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use pointsman_policy::catalog::Catalog;
 use pointsman_policy::Tables;
-use pointsman_shards::{Column, FunctionKind, Placement, Schema};
+use pointsman_policy::catalog::Catalog;
 use pointsman_shards::plan::{Plan, plan};
+use pointsman_shards::{Column, FunctionKind, Placement, Schema};
 use pointsman_sql::{FunctionName, Literal, LiteralKind, Relation};
 
 /// Literals that texts may have for a plan to serve others of the template, too.

@@ -28,7 +28,11 @@ pub(super) enum Outcome {
 
 impl Session {
     /// Finds the way of the simple query at the front of the inbox.
-    pub(in crate::session) fn query_way(&mut self, frame_len: usize, verdict: &Verdict) -> Result<Way, Fault> {
+    pub(in crate::session) fn query_way(
+        &mut self,
+        frame_len: usize,
+        verdict: &Verdict,
+    ) -> Result<Way, Fault> {
         let inbox = std::mem::take(&mut self.io.from_client);
         let body = inbox.bytes().get(5..frame_len).unwrap_or_default();
         let way = match Query::decode(body) {

@@ -79,7 +79,8 @@ impl Session {
     fn take_way(&mut self, picked: Picked, planned: &Arc<Planned>, sql: &[u8], verdict: &Verdict) -> Way {
         let (may_turn, status) = (self.may_turn(), self.status);
         let Some(shards) = &mut self.shards else { return Way::Here };
-        if picked == Picked::Any && may_turn && self.flow.begun.is_none() && status == TransactionStatus::Idle {
+        if picked == Picked::Any && may_turn && self.flow.begun.is_none() && status == TransactionStatus::Idle
+        {
             shards.turn = (shards.turn + 1) % shards.lanes.len().max(1);
         }
         let preferred = if may_turn { shards.turn } else { shards.at };
@@ -106,5 +107,6 @@ impl Session {
 
 /// A key that has no shard.
 pub(super) fn no_shard(error: pointsman_shards::function::KeyError) -> Fault {
-    Fault::client("23514", error.to_string()).hint("The policy that declares the table says which keys have a shard.")
+    Fault::client("23514", error.to_string())
+        .hint("The policy that declares the table says which keys have a shard.")
 }
