@@ -3,6 +3,7 @@
 //! sessions, one for each (`leg`): its rows are gathered (`gather`), its writes commit together (`across`).
 
 mod across;
+mod copying;
 mod described;
 mod gather;
 mod leg;

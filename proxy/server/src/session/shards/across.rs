@@ -16,7 +16,6 @@ use super::planned::Planned;
 use super::query::Outcome;
 use crate::fault::Fault;
 use crate::twophase::{Participant, Trouble, commit};
-use crate::upstream::config::WritesAcross;
 use std::sync::Arc;
 
 /// What PostgreSQL says of a command that cannot run inside a transaction block.
@@ -137,16 +136,9 @@ impl Session {
         asked: &Execution<'_>,
         describe: Option<&[i16]>,
     ) -> Result<Outcome, Fault> {
-        let Some(shards) = &self.shards else { return Err(no_shards()) };
-        if shards.group.config.writes == WritesAcross::Refuse {
-            return Err(Fault::pointsman("0A000", "the statement writes on several shards")
-                .hint("Set `cross_shard_writes: two_phase` for the database, or write the rows of one shard at a time."));
-        }
-        let Some(two_phase) = shards.group.two_phase.clone() else { return Err(no_shards()) };
-        let (set, limit) = match self.picked(planned, asked)? {
-            Picked::Shards(set) => (set, shards.group.config.gather_bytes_max),
-            Picked::Any => return Err(no_shards()),
-        };
+        let two_phase = self.two_phase()?;
+        let Picked::Shards(set) = self.picked(planned, asked)? else { return Err(no_shards()) };
+        let limit = self.shards.as_ref().map_or(0, |shards| shards.group.config.gather_bytes_max);
         two_phase.ready().await?;
         let texts = self.texts(many, asked, set.iter())?;
         let mut legs: Vec<Leg> = texts.iter().filter_map(|(shard, _)| self.open_leg(*shard)).collect();
@@ -171,12 +163,26 @@ impl Session {
         for (shard, _) in &texts {
             self.note_written_on(*shard);
         }
+        self.warn(&outcome);
+        self.answer_writes(many, planned, asked, replies, describe).await
+    }
+
+    /// What commits on several shards, if that is allowed.
+    pub(super) fn two_phase(&self) -> Result<Arc<crate::twophase::Group>, Fault> {
+        let group = self.shards.as_ref().and_then(|shards| shards.group.two_phase.clone());
+        group.ok_or_else(|| {
+            Fault::pointsman("0A000", "the statement writes on several shards")
+                .hint("Set `cross_shard_writes: two_phase` for the database, or write the rows of one shard at a time.")
+        })
+    }
+
+    /// Tells the client what there is to say of a commit.
+    pub(super) fn warn(&mut self, outcome: &crate::twophase::Outcome) {
         if let Some(warning) = outcome.warning() {
             let mut out = BytesMut::new();
             pointsman_wire::fields::ErrorResponse::new("WARNING", "01000", &warning).encode_notice(&mut out);
             self.io.to_client.extend(&out);
         }
-        self.answer_writes(many, planned, asked, replies, describe).await
     }
 
     /// What each shard is to run.
@@ -303,7 +309,7 @@ impl Session {
     }
 
     /// An inner session may have written on a shard: the client's later reads there see it.
-    fn note_written_on(&mut self, shard: usize) {
+    pub(super) fn note_written_on(&mut self, shard: usize) {
         let Some(shards) = &mut self.shards else { return };
         let here = shards.at == shard;
         let Some(lane) = shards.lanes.get_mut(shard) else { return };
@@ -376,7 +382,7 @@ fn summed(replies: &[(usize, Reply)]) -> String {
     }
 }
 
-fn tag_of(frame: &Frame) -> String {
+pub(super) fn tag_of(frame: &Frame) -> String {
     String::from_utf8_lossy(frame.body().strip_suffix(b"\0").unwrap_or(frame.body())).into_owned()
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pointsman_cache::Protocol;
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
@@ -114,6 +115,18 @@ impl Session {
                 let sink = Sink::Client { formats: &result_formats, description };
                 let rows = self.gather(gather, run, sink).await?;
                 Ok(Outcome::Complete(format!("SELECT {rows}")))
+            }
+            Many::CopyFrom(_) | Many::CopyTo(_) if asked.protocol != Protocol::Simple => {
+                Err(Fault::pointsman("0A000", "COPY of several shards' rows by the extended protocol")
+                    .hint("Send it as a simple query, as COPY is by all drivers."))
+            }
+            Many::CopyFrom(copy) => self.copy_from(copy, asked.sql).await,
+            Many::CopyTo(copy) => {
+                let shards: Vec<usize> = match self.picked(planned, asked)? {
+                    Picked::Shards(set) => set.iter().collect(),
+                    Picked::Any => vec![0],
+                };
+                self.copy_to(*copy, asked.sql, &shards).await
             }
             many => self.write_across(many, planned, asked, describe).await,
         }
