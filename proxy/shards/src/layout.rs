@@ -7,7 +7,7 @@ use pointsman_sql::{FunctionName, Relation};
 use crate::function::Function;
 
 /// Where a table's rows are.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placement {
     /// On the first shard, whole.
     Unsharded,
@@ -18,7 +18,7 @@ pub enum Placement {
 }
 
 /// How a table's rows are spread.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sharded {
     /// The keys, each of one column or, composite, of several. Rows lie where the first key says. Every further key names the
     /// same entity in every row, so that a row is found by either.
