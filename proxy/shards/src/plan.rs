@@ -1,8 +1,20 @@
 //! What becomes of a statement: the shards that it is for, and what is done if those are several.
 
+mod deep;
+mod entry;
+mod fold;
+mod inline;
+mod judge;
 pub(crate) mod keys;
+mod lookup;
+mod order;
+mod planner;
 pub(crate) mod scope;
+mod text;
 pub(crate) mod tree;
+mod union;
+
+pub use entry::plan;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -121,6 +133,8 @@ pub struct Owned {
 pub enum Merge {
     /// In any order, at most so many after so many.
     Append(Slice),
+    /// The rows of one shard: should `on` prove to be several at execution (a value that is no key), the statement is refused.
+    One,
     /// Each shard's rows come in the order of the hidden columns, and so do all together.
     Ordered(Ordered),
 }

@@ -1,0 +1,101 @@
+//! From a statement's text to its plan.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pg_query::protobuf::{self as pb, node::Node as NodeEnum};
+use pointsman_sql::Literal;
+
+use super::planner::Planner;
+use super::scope::{Lookups, Scopes};
+use super::text::{named, refusal};
+use super::tree::{self, Source};
+use super::{Many, Plan, Refusal, Why, deep, inline};
+use crate::layout::{FunctionKind, Schema};
+use crate::pick::Pick;
+
+const ONE_SHARD: &str = "Limit the statement to one shard by its key.";
+
+/// Plans a text of one statement. `literals` are the text's, in order. The text is as the parser must see it: strings with
+/// backslashes that are escapes only under `standard_conforming_strings = off` are not for this.
+#[must_use]
+pub fn plan(text: &str, literals: &[Literal], schema: &dyn Schema) -> Plan {
+    let parsed = catch_unwind(AssertUnwindSafe(|| pg_query::parse(text, 0)));
+    let mut statements = match parsed {
+        Ok(Ok(parsed)) => parsed.protobuf.stmts,
+        _ => Vec::new(),
+    };
+    let statement = statements.pop().filter(|_| statements.is_empty()).and_then(|raw| raw.stmt?.node);
+    let Some(statement) = statement else {
+        return refused(Pick::All, refusal(Why::Statement, "the statement", ONE_SHARD));
+    };
+    let source = Source { text, literals };
+    match &statement {
+        NodeEnum::SelectStmt(query) => select(query, &statement, source, schema),
+        _ => {
+            let lookups = Lookups::new();
+            let pick = Scopes::of(&statement, source, schema, &lookups).pick();
+            refused(pick, refusal(Why::Statement, "the statement", ONE_SHARD))
+        }
+    }
+}
+
+fn refused(pick: Pick, refusal: Refusal) -> Plan {
+    Plan { pick, many: Many::Refused(refusal) }
+}
+
+fn select(query: &pb::SelectStmt, statement: &NodeEnum, source: Source<'_>, schema: &dyn Schema) -> Plan {
+    let lookups = Lookups::new();
+    let scopes = Scopes::of(statement, source, schema, &lookups);
+    let pick = scopes.pick();
+    if matches!(pick, Pick::Any | Pick::First) {
+        return refused(pick, refusal(Why::Statement, "the statement", "It is for one server."));
+    }
+    if scopes.doubt {
+        return refused(pick, refusal(Why::Unknown, "a part of the statement", ONE_SHARD));
+    }
+    let many = forbidden(query, &scopes).map_or_else(|| gathered(query, source, schema), Err);
+    match many {
+        Ok(many) => Plan { pick, many },
+        Err(refusal) => refused(pick, refusal),
+    }
+}
+
+fn gathered(query: &pb::SelectStmt, source: Source<'_>, schema: &dyn Schema) -> Result<Many, Refusal> {
+    let mut query = query.clone();
+    inline::inline(&mut query)?;
+    let gather = Planner::new(source, schema).gather(query)?;
+    Ok(Many::Gather(Box::new(gather)))
+}
+
+/// What is for one shard only, wherever in the statement it stands.
+fn forbidden(query: &pb::SelectStmt, scopes: &Scopes<'_>) -> Option<Refusal> {
+    let mut found = None;
+    let mut check = |refusal: Option<Refusal>| {
+        if found.is_none() {
+            found = refusal;
+        }
+    };
+    deep::every(query, &mut |node| match &node.node {
+        Some(NodeEnum::FuncCall(call)) => {
+            let kind = scopes.schema.function(&tree::function_name(call));
+            if matches!(kind, FunctionKind::Volatile | FunctionKind::Unknown) {
+                check(Some(refusal(
+                    Why::Function,
+                    named(node),
+                    "It is not known to be the same on every shard.",
+                )));
+            }
+        }
+        Some(NodeEnum::RangeVar(var)) if tree::lookup_number(var).is_some() => {
+            check(Some(refusal(Why::Unknown, var.relname.clone(), "The name is kept for other uses.")));
+        }
+        Some(NodeEnum::SelectStmt(query)) if !query.locking_clause.is_empty() => {
+            check(Some(refusal(Why::Locking, "FOR UPDATE", ONE_SHARD)));
+        }
+        _ => {}
+    });
+    if !query.locking_clause.is_empty() {
+        found = Some(refusal(Why::Locking, "FOR UPDATE", ONE_SHARD));
+    }
+    found
+}
