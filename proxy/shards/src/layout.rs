@@ -83,6 +83,11 @@ pub trait Schema {
     fn columns(&self, relation: &Relation) -> Option<Arc<[Column]>>;
     /// What a function is. The worst of all overloads.
     fn function(&self, name: &FunctionName) -> FunctionKind;
+    /// Whether a column of text is under the database's default collation, not one of its own (`pg_attribute.attcollation` is that of its type). False where
+    /// it is not known.
+    fn default_collation(&self, _relation: &Relation, _column: &str) -> bool {
+        false
+    }
     /// Whether texts without a collation of their own (the database's default) sort by their bytes.
     fn default_bytewise(&self) -> bool;
 }

@@ -1,16 +1,28 @@
 //! What becomes of a statement: the shards that it is for, and what is done if those are several.
 
+mod deep;
+mod entry;
+mod fold;
+mod inline;
+mod judge;
 pub(crate) mod keys;
+mod lookup;
+mod order;
+mod planner;
 pub(crate) mod scope;
+mod text;
 pub(crate) mod tree;
+mod union;
 pub mod write;
+
+pub use entry::plan;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use pointsman_sql::{Literal, ValueRef};
+use pointsman_sql::ValueRef;
 
-use crate::layout::{Schema, Sharded};
+use crate::layout::Sharded;
 use crate::pick::{KeyUse, Pick};
 
 /// A statement's plan. It holds for every execution of the text that it was made from.
@@ -20,35 +32,6 @@ pub struct Plan {
     pub pick: Pick,
     /// What is done if they are several.
     pub many: Many,
-}
-
-/// The plan of a text.
-#[must_use]
-pub fn plan(text: &str, literals: &[Literal], schema: &dyn Schema) -> Plan {
-    use pg_query::protobuf::node::Node as NodeEnum;
-    let refused = |why| Plan {
-        pick: Pick::All,
-        many: Many::Refused(Refusal { why, part: "the statement".into(), hint: "ask one shard".into() }),
-    };
-    let any = Plan { pick: Pick::Any, many: refused(Why::Statement).many };
-    let Ok(parsed) = pg_query::parse(text, 0) else { return any };
-    let source = tree::Source { text, literals };
-    let lookups = scope::Lookups::default();
-    let query = |raw: &pg_query::protobuf::RawStmt| -> Plan {
-        let Some(node) = raw.stmt.as_ref().and_then(|node| node.node.as_ref()) else {
-            return refused(Why::Statement);
-        };
-        let pick = scope::Scopes::of(node, source, schema, &lookups).pick();
-        Plan { pick, many: refused(Why::Statement).many }
-    };
-    match parsed.protobuf.stmts.as_slice() {
-        [raw] => match raw.stmt.as_ref().and_then(|node| node.node.as_ref()) {
-            Some(NodeEnum::SelectStmt(_)) => query(raw),
-            _ => write::plan_write(raw, source, schema, &query),
-        },
-        [] => any,
-        _ => refused(Why::Statement),
-    }
 }
 
 /// What is done with a statement whose rows lie on several shards.
@@ -151,6 +134,8 @@ pub struct Owned {
 pub enum Merge {
     /// In any order, at most so many after so many.
     Append(Slice),
+    /// The rows of one shard: should `on` prove to be several at execution (a value that is no key), the statement is refused.
+    One,
     /// Each shard's rows come in the order of the hidden columns, and so do all together.
     Ordered(Ordered),
 }

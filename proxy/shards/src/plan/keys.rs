@@ -38,9 +38,14 @@ impl Scopes<'_> {
 
     /// The keys that the rows of a sharded table which matter are limited to; `None`: they may be on any shard.
     pub(crate) fn key_use(&self, item: ItemId) -> Option<KeyUse> {
+        self.key_found(item).map(|(_, key)| key)
+    }
+
+    /// The same, with the columns of the key.
+    pub(crate) fn key_found(&self, item: ItemId) -> Option<(Vec<Col>, KeyUse)> {
         let sharded = self.sharded(item)?;
         let closure = self.closure(&[item]);
-        let mut best: Option<KeyUse> = None;
+        let mut best: Option<(Vec<Col>, KeyUse)> = None;
         for key in self.key_columns(item) {
             let Some(types) = key.iter().map(|col| self.info(*col).type_oid).collect::<Option<Box<[u32]>>>()
             else {
@@ -52,8 +57,8 @@ impl Scopes<'_> {
             }
             let Some(values) = self.values(&closure, &key) else { continue };
             let found = KeyUse { sharded: sharded.clone(), types, values };
-            if best.as_ref().is_none_or(|best| rank(&found.values) < rank(&best.values)) {
-                best = Some(found);
+            if best.as_ref().is_none_or(|(_, best)| rank(&found.values) < rank(&best.values)) {
+                best = Some((key, found));
             }
         }
         best

@@ -19,7 +19,9 @@ use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 use pointsman_sql::Relation;
 
 pub(crate) use facts::{Closure, Fact, Known};
-pub(crate) use outputs::{Info, Output, family};
+pub(crate) use outputs::{
+    FLOAT4, FLOAT8, INT2, INT4, INT8, Info, NUMERIC, Output, family, name_of, sum_type,
+};
 
 use super::tree::{self, Source, address};
 use crate::layout::{Placement, Schema};
@@ -48,6 +50,8 @@ pub(crate) struct Item {
     pub(crate) level: LevelId,
     pub(crate) space: SpaceId,
     pub(crate) kind: ItemKind,
+    /// Its rows may be NULL for want of a match in an outer join.
+    pub(crate) nullable: bool,
     /// Its columns in order; `None` if they are not known.
     pub(crate) columns: Option<Vec<Output>>,
 }
@@ -121,10 +125,14 @@ pub(crate) struct Scopes<'a> {
     pub(crate) regions: Vec<std::ops::Range<ItemId>>,
     /// Column references by their addresses.
     pub(crate) refs: HashMap<usize, Col>,
+    /// The columns of stars, by the addresses of their references.
+    pub(crate) stars: HashMap<usize, Vec<Col>>,
     /// Items that are named as a whole row, or with a star.
     pub(crate) whole: HashSet<ItemId>,
     /// Levels by the addresses of their `SelectStmt`.
     pub(crate) level_at: HashMap<usize, LevelId>,
+    /// The columns of each query, where they are known.
+    pub(crate) outputs_of: HashMap<LevelId, Vec<Output>>,
     /// Items by the addresses of their nodes in `FROM`.
     pub(crate) item_at: HashMap<usize, ItemId>,
     /// The target of the statement, if it writes.
@@ -172,8 +180,10 @@ impl<'a> Scopes<'a> {
             spaces: vec![None],
             regions: Vec::new(),
             refs: HashMap::new(),
+            stars: HashMap::new(),
             whole: HashSet::new(),
             level_at: HashMap::new(),
+            outputs_of: HashMap::new(),
             item_at: HashMap::new(),
             target: None,
             doubt: false,

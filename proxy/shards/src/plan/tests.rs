@@ -1,5 +1,6 @@
 //! Plans of statements over the tables of a small schema.
 
+mod many;
 mod pick;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 use pointsman_sql::{ROWS_MAX, ValueRef};
 
 use super::super::tree::{self, address, is_set_operation, strings};
+use super::outputs::collates;
 use super::{
     Col, Cte, Fact, ITEMS_MAX, Info, Item, ItemId, ItemKind, Known, LevelId, Output, Place, Regions, Scopes,
     SpaceId,
@@ -36,6 +37,9 @@ impl<'a> Scopes<'a> {
             self.plain(query, level, place)
         };
         self.by_name(&query.sort_clause, level, rows.outputs.as_deref());
+        if let Some(outputs) = &rows.outputs {
+            self.outputs_of.insert(level, outputs.clone());
+        }
         for limit in [&query.limit_count, &query.limit_offset].into_iter().flatten() {
             self.expression(limit, level);
         }
@@ -212,7 +216,7 @@ impl<'a> Scopes<'a> {
         columns: Option<Vec<Output>>,
     ) -> ItemId {
         let item = self.items.len();
-        self.items.push(Item { alias: alias.into(), level, space, kind, columns });
+        self.items.push(Item { alias: alias.into(), level, space, kind, nullable: false, columns });
         self.levels[level].names.push((item, Vec::new()));
         item
     }
@@ -383,6 +387,7 @@ impl<'a> Scopes<'a> {
                             type_oid: Some(column.type_oid),
                             bytewise: column.bytewise,
                             deterministic: column.deterministic,
+                            home: self.is_home(&relation, column),
                         },
                     };
                     columns.iter().map(column).collect()
@@ -394,6 +399,13 @@ impl<'a> Scopes<'a> {
             rename(&mut columns, &alias.colnames);
         }
         self.add(alias, level, space, kind, columns)
+    }
+
+    fn is_home(&self, relation: &pointsman_sql::Relation, column: &crate::layout::Column) -> bool {
+        let default = self.schema.default_bytewise();
+        !collates(column.type_oid)
+            || (column.bytewise && default)
+            || (column.bytewise == default && self.schema.default_collation(relation, &column.name))
     }
 
     /// Where a table's rows are.
@@ -418,6 +430,9 @@ impl<'a> Scopes<'a> {
             let from = scopes.items.len();
             scopes.item(node, level, &Place { regions, ..place.clone() });
             scopes.regions[number] = from..scopes.items.len();
+            if nullable {
+                scopes.items[from..].iter_mut().for_each(|item| item.nullable = true);
+            }
             number
         };
         let left_null = matches!(kind, pb::JoinType::JoinRight | pb::JoinType::JoinFull);

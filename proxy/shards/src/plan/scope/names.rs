@@ -99,7 +99,7 @@ impl<'a> Scopes<'a> {
             None => Vec::new(),
         };
         if star {
-            return self.star(&names, level);
+            return self.star(column, &names, level);
         }
         let (found, at) = self.find(&names, level);
         match found {
@@ -115,23 +115,30 @@ impl<'a> Scopes<'a> {
         self.outside(level, at);
     }
 
-    fn star(&mut self, names: &[&str], level: LevelId) {
-        if names.is_empty() {
-            let items: Vec<_> = self.levels[level].names.iter().map(|(item, _)| *item).collect();
-            self.whole.extend(items);
-            return;
-        }
+    fn star(&mut self, column: &'a pb::ColumnRef, names: &[&str], level: LevelId) {
         let schema = names.len().checked_sub(2).map(|at| names[at]);
-        let alias = names.last().copied().unwrap_or_default();
         let mut next = Some((level, true));
         while let Some((at, in_sight)) = next {
-            if in_sight && let Some(item) = self.by_alias(schema, alias, at) {
-                self.whole.insert(item);
+            let items: Vec<ItemId> = match names.last() {
+                None => self.levels[level].names.iter().map(|(item, _)| *item).collect(),
+                Some(alias) if in_sight => self.by_alias(schema, alias, at).into_iter().collect(),
+                Some(_) => Vec::new(),
+            };
+            if names.is_empty() || !items.is_empty() {
+                let cols = items.iter().flat_map(|item| self.all_columns(*item)).collect();
+                self.stars.insert(address(column), cols);
+                self.whole.extend(items);
                 return self.outside(level, Some(at));
             }
             next = self.levels[at].parent;
         }
         self.outside(level, None);
+    }
+
+    /// An item's columns, as what they are in the end.
+    pub(crate) fn all_columns(&self, item: ItemId) -> Vec<Col> {
+        let columns = self.items[item].columns.iter().flatten().enumerate();
+        columns.map(|(index, output)| output.same.unwrap_or(Col { item, index })).collect()
     }
 
     /// Notes at a level, and those around it up to `at`, that a name in it is of a query around it.

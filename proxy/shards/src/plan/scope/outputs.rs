@@ -23,18 +23,26 @@ pub(crate) struct Info {
     /// See [`Column`](crate::layout::Column). Both hold for a type without a collation.
     pub(crate) bytewise: bool,
     pub(crate) deterministic: bool,
+    /// It sorts the same in any column of its type without a collation of its own.
+    pub(crate) home: bool,
 }
 
 impl Info {
     /// Of a type that has no collation.
     pub(crate) fn plain(type_oid: u32) -> Self {
-        Self { type_oid: Some(type_oid), bytewise: true, deterministic: true }
+        Self { type_oid: Some(type_oid), bytewise: true, deterministic: true, home: true }
     }
 
     /// Columns of one family can be compared with `=` transitively, and equal values are the same key.
     pub(crate) fn family(self) -> Option<u32> {
         self.type_oid.filter(|_| self.deterministic).map(family)
     }
+}
+
+/// Whether a type has a collation, as far as the built-in ones go; of others it is assumed.
+pub(crate) fn collates(type_oid: u32) -> bool {
+    // `name`, `text`, `bpchar`, `varchar`, and arrays of these.
+    matches!(type_oid, 19 | TEXT | 1042 | VARCHAR | 1003 | 1009 | 1014 | 1015) || type_oid >= 10_000
 }
 
 /// One oid for the types that compare as one.
@@ -137,7 +145,12 @@ impl<'a> Scopes<'a> {
 
     /// Text under the database's own collation.
     fn text(&self) -> Info {
-        Info { type_oid: Some(TEXT), bytewise: self.schema.default_bytewise(), deterministic: true }
+        Info {
+            type_oid: Some(TEXT),
+            bytewise: self.schema.default_bytewise(),
+            deterministic: true,
+            home: true,
+        }
     }
 
     fn cast(&self, cast: &pb::TypeCast) -> Info {

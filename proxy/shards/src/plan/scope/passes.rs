@@ -75,6 +75,22 @@ impl<'a> Scopes<'a> {
         kept
     }
 
+    /// The columns among a query's targets.
+    pub(crate) fn target_columns(&self, query: &pb::SelectStmt) -> Vec<Col> {
+        let mut cols = Vec::new();
+        for target in &query.target_list {
+            let Some(NodeEnum::ResTarget(target)) = &target.node else { continue };
+            let Some(value) = target.val.as_deref() else { continue };
+            match &value.node {
+                Some(NodeEnum::ColumnRef(star)) if tree::is_star(value) => {
+                    cols.extend(self.stars.get(&tree::address(star)).into_iter().flatten());
+                }
+                _ => cols.extend(self.column(value)),
+            }
+        }
+        cols
+    }
+
     /// The columns that a query groups by.
     pub(crate) fn grouped(&self, query: &pb::SelectStmt) -> Vec<Col> {
         let sets = |node: &Node| matches!(&node.node, Some(NodeEnum::GroupingSet(_)));
