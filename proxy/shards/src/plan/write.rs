@@ -171,3 +171,6 @@ fn is_everywhere(kind: &ItemKind) -> bool {
     !matches!(kind, ItemKind::Table { placement: Placement::Sharded(_) | Placement::Unsharded, .. })
 }
 
+
+#[cfg(test)]
+mod tests;

@@ -89,11 +89,6 @@ impl<'a> Rows<'a> {
         cells
     }
 
-    /// The bytes of a cell.
-    pub(super) fn span(cell: &Cell<'_>) -> Option<Range<usize>> {
-        Some(cell.tokens.first()?.start..cell.tokens.last()?.end)
-    }
-
     /// Where a cell's value comes from. A cast to the column's own type changes nothing that storing it there would not.
     pub(super) fn value(&self, cell: &Cell<'_>, type_oid: u32) -> ValueRef {
         let cast = match cell.tokens {
@@ -133,11 +128,6 @@ impl<'a> Rows<'a> {
             let word = &self.text[token.start..token.end];
             ["select", "values", "table", "with"].iter().any(|query| word.eq_ignore_ascii_case(query))
         })
-    }
-
-    /// The token before which the `VALUES` stands.
-    pub(super) fn tokens(&self) -> &[Token] {
-        &self.tokens
     }
 }
 
