@@ -7,6 +7,7 @@
 
 pub mod function;
 pub mod layout;
+pub mod next_ids;
 pub mod pick;
 pub mod plan;
 

@@ -21,7 +21,7 @@ mod copy;
 mod insert;
 mod names;
 mod reference;
-mod rows;
+pub(crate) mod rows;
 mod update;
 mod utility;
 
