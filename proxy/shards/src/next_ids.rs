@@ -69,7 +69,9 @@ fn call(text: &str, tokens: &[Token], at: usize) -> Option<Call> {
                 && identifier(&text.as_bytes()[token.start..token.end]) == name
         })
     };
-    let begins = named(at, "pointsman") && is_punct(text, tokens.get(at + 1), b'.') && is_punct(text, tokens.get(at + 3), b'(');
+    let begins = named(at, "pointsman")
+        && is_punct(text, tokens.get(at + 1), b'.')
+        && is_punct(text, tokens.get(at + 3), b'(');
     let qualified = at > 0 && is_punct(text, tokens.get(at - 1), b'.');
     if !begins || qualified {
         return None;
@@ -90,7 +92,8 @@ fn call(text: &str, tokens: &[Token], at: usize) -> Option<Call> {
 }
 
 fn value(text: &str, argument: &[Token], literals: usize) -> ValueRef {
-    let number = |token: &Token| text[token.start + 1..token.end].parse().map_or(ValueRef::Other, ValueRef::Param);
+    let number =
+        |token: &Token| text[token.start + 1..token.end].parse().map_or(ValueRef::Other, ValueRef::Param);
     match argument {
         [one] => match one.kind {
             TokenKind::Literal(_) => ValueRef::Literal(literals),
@@ -229,11 +232,15 @@ fn column_edits(text: &str, rows: Option<&Rows<'_>>, id: IdColumn<'_>) -> Result
         // A query that is not followed column by column gives the id if its column is among those named, or if none is.
         return match (place, named) {
             (Some(_), _) if !is_default_values(text, &all) => Ok(Vec::new()),
-            _ => Err(refused(format!("the column {}, left out of an INSERT without rows of VALUES", id.name))),
+            _ => {
+                Err(refused(format!("the column {}, left out of an INSERT without rows of VALUES", id.name)))
+            }
         };
     };
     let mut edits = Vec::new();
-    if place.is_none() && let Some((open, _)) = named {
+    if place.is_none()
+        && let Some((open, _)) = named
+    {
         edits.push(Edit { at: open..open, before: format!("{}, ", quote_identifier(id.name)), id: None });
     }
     for row in &rows.rows {
@@ -262,20 +269,23 @@ fn columns(text: &str, tokens: &[Token]) -> Option<Columns> {
     if is_word(text, tokens.get(at), "as") {
         at += 2;
     }
-    let query = ["select", "values", "with", "table"].iter().any(|word| is_word(text, tokens.get(at + 1), word));
+    let query =
+        ["select", "values", "with", "table"].iter().any(|word| is_word(text, tokens.get(at + 1), word));
     if !is_punct(text, tokens.get(at), b'(') || query || is_punct(text, tokens.get(at + 1), b'(') {
         return Some(None);
     }
     let close = closing(text, tokens, at)?;
     let inside = &tokens[at + 1..close];
-    let name = |part: &[Token]| part.first().map(|token| identifier(&text.as_bytes()[token.start..token.end]));
+    let name =
+        |part: &[Token]| part.first().map(|token| identifier(&text.as_bytes()[token.start..token.end]));
     let names = inside.split(|token| is_punct(text, Some(token), b',')).filter_map(name).collect();
     Some(Some((tokens[at].end, names)))
 }
 
 fn is_default_values(text: &str, tokens: &[Token]) -> bool {
     let Some(at) = after_target(text, tokens) else { return false };
-    (at..tokens.len()).any(|at| is_word(text, tokens.get(at), "default") && is_word(text, tokens.get(at + 1), "values"))
+    (at..tokens.len())
+        .any(|at| is_word(text, tokens.get(at), "default") && is_word(text, tokens.get(at + 1), "values"))
 }
 
 #[cfg(test)]

@@ -28,7 +28,9 @@ pub use kind::{
     CopyPeer, Discard, Isolation, Kind, SetValue, Setting, TransactionModes, quote_identifier, quote_literal,
     quote_setting,
 };
-pub use lexer::{ClientEncoding, LexError, LexRules, Literal, LiteralKind, Token, TokenKind, literals, tokens};
+pub use lexer::{
+    ClientEncoding, LexError, LexRules, Literal, LiteralKind, Token, TokenKind, literals, tokens,
+};
 pub use literal::literal_value;
 pub use parse::statement_facts;
 pub use route::explain_route;

@@ -29,7 +29,8 @@ fn calls_are_found_in_code_only() {
     let text = "SELECT 'pointsman.next_id()', pointsman . NEXT_ID ( ), /* pointsman.next_id() */ \"pointsman\".next_id(), \
                 pointsman.shard_of(-5), pointsman.shard_of($2), pointsman.shard_of(a + 1), x.pointsman.next_id(), \
                 \"Pointsman\".next_id(), pointsman.next_id, pointsman.next_id(1), pointsman.shard_of('x')";
-    let found: Vec<(&str, Called)> = calls(text).into_iter().map(|call| (&text[call.span], call.of)).collect();
+    let found: Vec<(&str, Called)> =
+        calls(text).into_iter().map(|call| (&text[call.span], call.of)).collect();
     let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
     assert_eq!(
         names,
@@ -59,7 +60,10 @@ fn calls_are_found_in_code_only() {
 #[test]
 fn calls_become_ids() {
     assert_eq!(
-        literals("INSERT INTO t (id, n) VALUES (pointsman.next_id(), 'pointsman.next_id()'), (pointsman.next_id() + 1, 2)", None),
+        literals(
+            "INSERT INTO t (id, n) VALUES (pointsman.next_id(), 'pointsman.next_id()'), (pointsman.next_id() + 1, 2)",
+            None
+        ),
         "INSERT INTO t (id, n) VALUES (101::bigint, 'pointsman.next_id()'), (102::bigint + 1, 2)"
     );
     assert_eq!(
@@ -99,7 +103,10 @@ fn ids_that_are_left_out() {
         literals("INSERT INTO t (a, \"id\") VALUES (1, DEFAULT), (2, 7)", ID),
         "INSERT INTO t (a, \"id\") VALUES (1, 101::bigint), (2, 7)"
     );
-    assert_eq!(literals("INSERT INTO t VALUES (1, DEFAULT, 3)", ID), "INSERT INTO t VALUES (1, 101::bigint, 3)");
+    assert_eq!(
+        literals("INSERT INTO t VALUES (1, DEFAULT, 3)", ID),
+        "INSERT INTO t VALUES (1, 101::bigint, 3)"
+    );
     for given in [
         "INSERT INTO t (id, a) VALUES (1, DEFAULT)",
         "INSERT INTO t VALUES (1, 2)",
@@ -109,11 +116,8 @@ fn ids_that_are_left_out() {
     ] {
         assert_eq!(literals(given, ID), "", "{given}");
     }
-    for refused in [
-        "INSERT INTO t (a) SELECT 1",
-        "INSERT INTO t DEFAULT VALUES",
-        "INSERT INTO t VALUES (1)",
-    ] {
+    for refused in ["INSERT INTO t (a) SELECT 1", "INSERT INTO t DEFAULT VALUES", "INSERT INTO t VALUES (1)"]
+    {
         assert_eq!(literals(refused, ID), "refused", "{refused}");
     }
     let unknown = Some(IdColumn { name: "id", place: None });
@@ -124,9 +128,6 @@ fn ids_that_are_left_out() {
 fn prepared_texts_take_parameters() {
     let text = "INSERT INTO t (a) VALUES ($1), (pointsman.next_id())";
     let filled = fill(text, ID, Fill::Parameters(2)).unwrap().unwrap();
-    assert_eq!(
-        filled.text,
-        "INSERT INTO t (\"id\", a) VALUES ($2::bigint, $1), ($3::bigint, $4::bigint)"
-    );
+    assert_eq!(filled.text, "INSERT INTO t (\"id\", a) VALUES ($2::bigint, $1), ($3::bigint, $4::bigint)");
     assert_eq!(filled.added, 3);
 }

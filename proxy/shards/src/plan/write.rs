@@ -102,11 +102,14 @@ impl Context<'_> {
     fn says(&self, words: &[&str]) -> Option<String> {
         let text = self.source.text;
         let tokens = tokens(text.as_bytes(), LexRules::default()).unwrap_or_default();
-        let word = |token: &Token| (token.kind == TokenKind::Word).then(|| text[token.start..token.end].to_lowercase());
+        let word = |token: &Token| {
+            (token.kind == TokenKind::Word).then(|| text[token.start..token.end].to_lowercase())
+        };
         let mut before = None;
         for token in &tokens {
             let this = word(token);
-            let compares = this.as_deref() == Some("distinct") && matches!(before.as_deref(), Some("is" | "not"));
+            let compares =
+                this.as_deref() == Some("distinct") && matches!(before.as_deref(), Some("is" | "not"));
             if !compares && this.as_deref().is_some_and(|this| words.contains(&this)) {
                 return this.map(|this| this.to_uppercase());
             }
@@ -170,7 +173,6 @@ fn listed(relations: &[Relation]) -> String {
 fn is_everywhere(kind: &ItemKind) -> bool {
     !matches!(kind, ItemKind::Table { placement: Placement::Sharded(_) | Placement::Unsharded, .. })
 }
-
 
 #[cfg(test)]
 mod tests;

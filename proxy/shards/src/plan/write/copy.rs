@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 use pointsman_sql::Relation;
 
-use super::{Context, each, insert, one, refused, refusal};
+use super::{Context, each, insert, one, refusal, refused};
 use crate::layout::{Column, Placement, Sharded};
 use crate::pick::Pick;
 use crate::plan::tree::{self, strings};
@@ -54,12 +54,32 @@ fn of_query(context: &Context<'_>, n: &pb::CopyStmt) -> Plan {
 /// Whether each shard's rows of the client's own text, one shard after another, are what a gather would give.
 fn is_plain(context: &Context<'_>, gather: &Gather) -> bool {
     let appended = gather.merge == Merge::Append(Slice::default());
-    let words = ["limit", "offset", "fetch", "over", "distinct", "order", "group", "having", "union", "intersect", "except"];
-    appended && gather.lookups.is_empty() && gather.hidden == 0 && context.says(&words).is_none()
+    let words = [
+        "limit",
+        "offset",
+        "fetch",
+        "over",
+        "distinct",
+        "order",
+        "group",
+        "having",
+        "union",
+        "intersect",
+        "except",
+    ];
+    appended
+        && gather.lookups.is_empty()
+        && gather.hidden == 0
+        && context.says(&words).is_none()
         && !super::update::aggregates(context)
 }
 
-fn from(context: &Context<'_>, n: &pb::CopyStmt, relation: &Relation, sharded: Arc<Sharded>) -> Result<CopyFrom, Refusal> {
+fn from(
+    context: &Context<'_>,
+    n: &pb::CopyStmt,
+    relation: &Relation,
+    sharded: Arc<Sharded>,
+) -> Result<CopyFrom, Refusal> {
     let unknown = |part: String, hint: &'static str| refusal(Why::Unknown, part, hint);
     let Some(columns) = context.schema.columns(relation) else {
         return Err(unknown(format!("the columns of {relation}"), "copy into the table itself"));
@@ -131,7 +151,9 @@ impl Options {
             "quote" => self.quote = string()?,
             "escape" => self.escape = string()?,
             "header" => self.header = header(value)?,
-            "force_not_null" => self.force_not_null = Some(listed_columns(value).ok_or_else(|| not_known(name))?),
+            "force_not_null" => {
+                self.force_not_null = Some(listed_columns(value).ok_or_else(|| not_known(name))?)
+            }
             "force_null" => self.force_null = Some(listed_columns(value).ok_or_else(|| not_known(name))?),
             "encoding" => {
                 let encoding = string()?.unwrap_or_default().to_ascii_lowercase();
@@ -154,9 +176,11 @@ impl Options {
     fn format(&self, named: &[&str], table: &[Column]) -> Result<CopyFormat, Refusal> {
         let null = |default: &str| self.null.as_deref().unwrap_or(default).as_bytes().into();
         match self.format.as_deref().unwrap_or("text") {
-            "text" if self.header => {
-                Err(refusal(Why::Statement, "HEADER of a COPY in text format", "use FORMAT csv, or leave the header out"))
-            }
+            "text" if self.header => Err(refusal(
+                Why::Statement,
+                "HEADER of a COPY in text format",
+                "use FORMAT csv, or leave the header out",
+            )),
             "text" => Ok(CopyFormat::Text {
                 delimiter: byte("delimiter", self.delimiter.as_deref(), b'\t')?,
                 null: null("\\N"),

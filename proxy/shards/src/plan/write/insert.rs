@@ -6,7 +6,7 @@ use pg_query::protobuf::{self as pb, node::Node as NodeEnum};
 use pointsman_sql::{Relation, TEMPLATE_BYTES_MAX, ValueRef};
 
 use super::rows::Rows;
-use super::{Context, QueryPlanner, listed, one, plan_write, reference, refused, refusal, update};
+use super::{Context, QueryPlanner, listed, one, plan_write, reference, refusal, refused, update};
 use crate::layout::{Column, Placement, Schema, Sharded};
 use crate::pick::{KeyUse, KeyValues, Pick};
 use crate::plan::scope::Lookups;
@@ -90,8 +90,14 @@ pub(super) fn plan(context: &Context<'_>, node: &NodeEnum, n: &pb::InsertStmt) -
     if query.values_lists.is_empty() {
         return of_query(context, node, query);
     }
-    let Some(rows) = Rows::find(context.source.text).filter(|rows| rows.rows.len() == query.values_lists.len()) else {
-        return refused(Why::Unknown, "the list of rows", "write it as INSERT INTO table (columns) VALUES (...), (...)");
+    let Some(rows) =
+        Rows::find(context.source.text).filter(|rows| rows.rows.len() == query.values_lists.len())
+    else {
+        return refused(
+            Why::Unknown,
+            "the list of rows",
+            "write it as INSERT INTO table (columns) VALUES (...), (...)",
+        );
     };
     let plan = target.dealt(n, &rows);
     let reads = context.reads();
@@ -122,11 +128,14 @@ fn with_reads(context: &Context<'_>, node: &NodeEnum, plan: Plan) -> Plan {
 
 /// `INSERT ... SELECT`.
 fn of_query(context: &Context<'_>, node: &NodeEnum, query: &pb::SelectStmt) -> Plan {
-    let hint = "select the shard key into the shard key from tables that are joined by it, or read the rows first";
+    let hint =
+        "select the shard key into the shard key from tables that are joined by it, or read the rows first";
     let part = || "INSERT ... SELECT whose rows are not proven to stay on their shards".to_owned();
     let lookups = Lookups::new();
     let scopes = context.scopes(node, &lookups);
-    let Some(target) = scopes.target.filter(|_| !scopes.doubt) else { return refused(Why::Write, part(), hint) };
+    let Some(target) = scopes.target.filter(|_| !scopes.doubt) else {
+        return refused(Why::Write, part(), hint);
+    };
     if let Some(table) = context.reads().unsharded.first() {
         return refused(Why::Join, format!("{table}, which is on the first shard only"), "read it first");
     }
@@ -139,7 +148,8 @@ fn of_query(context: &Context<'_>, node: &NodeEnum, query: &pb::SelectStmt) -> P
     };
     // Rows are a shard's own only if a table's row of that shard comes with each.
     let closure = scopes.closure(&[target]);
-    let anchored = (0..scopes.items.len()).any(|item| item != target && update::same_key(&scopes, &closure, target, item));
+    let anchored = (0..scopes.items.len())
+        .any(|item| item != target && update::same_key(&scopes, &closure, target, item));
     let plain = !tree::is_set_operation(query) && grouped && anchored;
     let aggregates = || update::aggregates(context) && query.group_clause.is_empty();
     if plain && !aggregates() && update::stays(context, &scopes, target).is_ok() {
@@ -165,7 +175,12 @@ struct Target {
 
 impl Target {
     /// Finds the key's columns; else the plan that says what is missing.
-    fn of(n: &pb::InsertStmt, relation: &Relation, sharded: Arc<Sharded>, schema: &dyn Schema) -> Result<Self, Box<Plan>> {
+    fn of(
+        n: &pb::InsertStmt,
+        relation: &Relation,
+        sharded: Arc<Sharded>,
+        schema: &dyn Schema,
+    ) -> Result<Self, Box<Plan>> {
         let fail = |why, part: String, hint: &'static str| Err(Box::new(refused(why, part, hint)));
         let Some(columns) = schema.columns(relation) else {
             return fail(Why::Unknown, format!("the columns of {relation}"), "insert into the table itself");
@@ -180,7 +195,11 @@ impl Target {
         let mut types = Vec::with_capacity(key.len());
         for name in key {
             let Some(type_oid) = type_of(&columns, name) else {
-                return fail(Why::Unknown, format!("the column {name} of {relation}"), "declare the table's own column");
+                return fail(
+                    Why::Unknown,
+                    format!("the column {name} of {relation}"),
+                    "declare the table's own column",
+                );
             };
             let Some(place) = place(n, &columns, name) else {
                 return fail(Why::Unknown, format!("the shard key {name}, which is left out"), GIVE_KEY);
@@ -222,7 +241,8 @@ impl Target {
             match self.key(rows, row) {
                 Ok(key) => keys.push(key),
                 Err(what) => {
-                    let part = format!("the shard key of row {} for {}, which is {what}", number + 1, self.relation);
+                    let part =
+                        format!("the shard key of row {} for {}, which is {what}", number + 1, self.relation);
                     return refused(Why::Unknown, part, GIVE_KEY);
                 }
             }
@@ -256,23 +276,18 @@ impl Target {
     /// A row's key, or what stands there instead.
     fn key(&self, rows: &Rows<'_>, row: &super::rows::Row) -> Result<Box<[ValueRef]>, &'static str> {
         let cells = rows.cells(row);
-        let value = |(at, type_oid): (&usize, &u32)| {
-            match cells.get(*at).map(|cell| rows.value(cell, *type_oid)) {
+        let value =
+            |(at, type_oid): (&usize, &u32)| match cells.get(*at).map(|cell| rows.value(cell, *type_oid)) {
                 None => Err("left out"),
                 Some(ValueRef::Default) => Err("DEFAULT"),
                 Some(ValueRef::Other) => Err("an expression"),
                 Some(value) => Ok(value),
-            }
-        };
+            };
         self.at.iter().zip(&self.types).map(value).collect()
     }
 
     fn key_use(&self, tuples: Box<[Box<[ValueRef]>]>) -> KeyUse {
-        KeyUse {
-            sharded: self.sharded.clone(),
-            types: self.types.clone(),
-            values: KeyValues::Tuples(tuples),
-        }
+        KeyUse { sharded: self.sharded.clone(), types: self.types.clone(), values: KeyValues::Tuples(tuples) }
     }
 }
 
@@ -280,7 +295,9 @@ impl Target {
 fn unlike_a_list(n: &pb::InsertStmt) -> Option<&'static str> {
     let query = n.select_stmt.as_deref().and_then(tree::query)?;
     match () {
-        () if query.limit_count.is_some() || query.limit_offset.is_some() => Some("LIMIT or OFFSET after VALUES"),
+        () if query.limit_count.is_some() || query.limit_offset.is_some() => {
+            Some("LIMIT or OFFSET after VALUES")
+        }
         () if !query.sort_clause.is_empty() => Some("ORDER BY after VALUES"),
         () if !query.locking_clause.is_empty() => Some("a locking clause after VALUES"),
         () => None,

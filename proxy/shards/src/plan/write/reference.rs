@@ -35,7 +35,11 @@ pub(super) fn insert(context: &Context<'_>, n: &pb::InsertStmt) -> Plan {
     if query.is_some_and(|query| query.values_lists.is_empty())
         && let Some(word) = context.says(&["limit", "offset", "fetch", "over", "distinct"])
     {
-        return refused(Why::Order, format!("{word} in a write to a reference table"), "insert the rows by their values");
+        return refused(
+            Why::Order,
+            format!("{word} in a write to a reference table"),
+            "insert the rows by their values",
+        );
     }
     changed(context)
 }

@@ -124,7 +124,9 @@ impl<'a> Rows<'a> {
                 _ => ValueRef::Other,
             },
             [minus, number] if self.text.as_bytes()[minus.start] == b'-' => match number.kind {
-                TokenKind::Literal(LiteralKind::Integer | LiteralKind::Number) => ValueRef::Negative(literals),
+                TokenKind::Literal(LiteralKind::Integer | LiteralKind::Number) => {
+                    ValueRef::Negative(literals)
+                }
                 _ => ValueRef::Other,
             },
             _ => ValueRef::Other,

@@ -45,7 +45,8 @@ fn key(text: &str, used: &KeyUse) -> String {
     let literals = pointsman_sql::literals(text.as_bytes(), LexRules::default()).unwrap();
     match &used.values {
         KeyValues::Tuples(rows) => {
-            let row = |row: &[_]| row.iter().map(|v| shown(text, &literals, *v)).collect::<Vec<_>>().join("/");
+            let row =
+                |row: &[_]| row.iter().map(|v| shown(text, &literals, *v)).collect::<Vec<_>>().join("/");
             rows.iter().map(|values| row(values)).collect::<Vec<_>>().join(" ")
         }
         KeyValues::Array(value) => format!("any {}", shown(text, &literals, *value)),

@@ -4,14 +4,15 @@
 use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 use pointsman_sql::{Relation, ValueRef};
 
-use super::{Context, listed, one, reference, refused, refusal};
+use super::{Context, listed, one, reference, refusal, refused};
 use crate::layout::{FunctionKind, Placement};
 use crate::pick::Pick;
 use crate::plan::scope::{Closure, ItemId, Known, Lookups, Scopes};
 use crate::plan::tree;
 use crate::plan::{Each, Many, Plan, Why};
 
-const BY_KEY: &str = "join the tables by their shard keys, or read what is needed first and pass it as values";
+const BY_KEY: &str =
+    "join the tables by their shard keys, or read what is needed first and pass it as values";
 
 /// The plan of an `UPDATE`.
 pub(super) fn update(context: &Context<'_>, node: &NodeEnum, n: &pb::UpdateStmt) -> Plan {
@@ -106,9 +107,8 @@ pub(super) fn stays(context: &Context<'_>, scopes: &Scopes<'_>, target: ItemId) 
 /// Whether two sharded tables' rows that come together lie on the same shard.
 pub(super) fn same_key(scopes: &Scopes<'_>, closure: &Closure<'_>, a: ItemId, b: ItemId) -> bool {
     let (Some(first), Some(second)) = (scopes.sharded(a), scopes.sharded(b)) else { return false };
-    let same = |a: &Vec<_>, b: &Vec<_>| {
-        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| closure.equal(*a, *b))
-    };
+    let same =
+        |a: &Vec<_>, b: &Vec<_>| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| closure.equal(*a, *b));
     let (keys, others) = (scopes.key_columns(a), scopes.key_columns(b));
     first.function == second.function && keys.iter().any(|key| others.iter().any(|other| same(key, other)))
 }
@@ -137,7 +137,8 @@ fn moved(
 ) -> Option<Plan> {
     let sharded = scopes.sharded(item)?;
     let is_key = |set: &&pb::ResTarget| sharded.keys.iter().flatten().any(|key| **key == *set.name);
-    let set = set.iter().filter_map(target).filter(is_key).find(|set| !is_same(context, scopes, item, set))?;
+    let set =
+        set.iter().filter_map(target).filter(is_key).find(|set| !is_same(context, scopes, item, set))?;
     let part = format!("SET {}, a shard key of {relation}", set.name);
     let hint = format!(
         "move the row: DELETE FROM {relation} WHERE ... RETURNING *, then INSERT INTO {relation} with the new {}, in one transaction",

@@ -3,7 +3,7 @@
 use pg_query::protobuf::{self as pb, node::Node as NodeEnum};
 use pointsman_sql::{Kind, SessionState};
 
-use super::{Context, Tables, each, listed, one, refused, refusal};
+use super::{Context, Tables, each, listed, one, refusal, refused};
 use crate::layout::Placement;
 use crate::pick::Pick;
 use crate::plan::tree;
@@ -98,7 +98,12 @@ fn definition(context: &Context<'_>, node: &NodeEnum) -> Plan {
     if matches!(node, NodeEnum::LoadStmt(_)) {
         return refused(Why::Statement, "LOAD", HINT);
     }
-    if context.facts.state.iter().any(|state| matches!(state, SessionState::TempTable | SessionState::TempReference)) {
+    if context
+        .facts
+        .state
+        .iter()
+        .any(|state| matches!(state, SessionState::TempTable | SessionState::TempReference))
+    {
         return temporary(context);
     }
     altered_key(context, node).unwrap_or_else(|| each(Each::Definition))
@@ -124,7 +129,10 @@ fn altered_key(context: &Context<'_>, node: &NodeEnum) -> Option<Plan> {
     let found = match node {
         NodeEnum::AlterTableStmt(n) => n.cmds.iter().find_map(|node| {
             let NodeEnum::AlterTableCmd(command) = node.node.as_ref()? else { return None };
-            let changes = matches!(command.subtype(), pb::AlterTableType::AtDropColumn | pb::AlterTableType::AtAlterColumnType);
+            let changes = matches!(
+                command.subtype(),
+                pb::AlterTableType::AtDropColumn | pb::AlterTableType::AtAlterColumnType
+            );
             let relation = is_key(n.relation.as_ref(), &command.name).filter(|_| changes)?;
             Some((relation, command.name.clone()))
         }),
@@ -140,7 +148,8 @@ fn altered_key(context: &Context<'_>, node: &NodeEnum) -> Option<Plan> {
 
 /// `CREATE TABLE ... AS` and `CREATE MATERIALIZED VIEW`.
 pub(super) fn create_as(context: &Context<'_>, n: &pb::CreateTableAsStmt) -> Plan {
-    let executes = matches!(n.query.as_deref().and_then(|node| node.node.as_ref()), Some(NodeEnum::ExecuteStmt(_)));
+    let executes =
+        matches!(n.query.as_deref().and_then(|node| node.node.as_ref()), Some(NodeEnum::ExecuteStmt(_)));
     if executes {
         return refused(Why::Statement, "CREATE TABLE AS EXECUTE", "create the table, then insert the rows");
     }

@@ -8,7 +8,10 @@ fn where_it_goes() {
     all_are(&[
         ("COPY agents FROM STDIN", "all: deal by [0] of 8"),
         ("COPY interactions FROM STDIN", "all: deal by [1] of 6"),
-        ("COPY interactions (content, initiator_id) FROM STDIN (FORMAT csv) WHERE content <> ''", "all: deal by [1] of 2"),
+        (
+            "COPY interactions (content, initiator_id) FROM STDIN (FORMAT csv) WHERE content <> ''",
+            "all: deal by [1] of 2",
+        ),
         ("COPY orders (total, number, region) FROM STDIN WITH BINARY", "all: deal by [2, 1] of 3"),
         ("COPY interactions (content) FROM STDIN", "all: Unknown"),
         ("COPY communities FROM STDIN", "all: each Copies"),
@@ -38,7 +41,10 @@ fn how_rows_are_written() {
     let text = |delimiter, null: &str| Some(CopyFormat::Text { delimiter, null: null.as_bytes().into() });
     assert_eq!(format("COPY agents FROM STDIN"), text(b'\t', "\\N"));
     assert_eq!(format("COPY agents FROM STDIN DELIMITERS '|' WITH NULL AS ''"), text(b'|', ""));
-    assert_eq!(format("COPY agents FROM STDIN (DELIMITER ';', NULL 'x', ENCODING 'utf8', FREEZE)"), text(b';', "x"));
+    assert_eq!(
+        format("COPY agents FROM STDIN (DELIMITER ';', NULL 'x', ENCODING 'utf8', FREEZE)"),
+        text(b';', "x")
+    );
     assert_eq!(format("COPY agents FROM STDIN (FORMAT binary)"), Some(CopyFormat::Binary));
     let csv = |header, force_not_null: &[usize], force_null: &[usize]| CopyFormat::Csv {
         delimiter: b';',
@@ -50,11 +56,15 @@ fn how_rows_are_written() {
         force_null: force_null.into(),
     };
     assert_eq!(
-        format("COPY agents (name, id) FROM STDIN (FORMAT csv, DELIMITER ';', QUOTE '''', NULL 'nil', HEADER match, FORCE_NULL (id))"),
+        format(
+            "COPY agents (name, id) FROM STDIN (FORMAT csv, DELIMITER ';', QUOTE '''', NULL 'nil', HEADER match, FORCE_NULL (id))"
+        ),
         Some(csv(true, &[], &[1]))
     );
     assert_eq!(
-        format("COPY agents (name, id) FROM STDIN DELIMITER ';' NULL 'nil' CSV QUOTE '''' FORCE NOT NULL name, id"),
+        format(
+            "COPY agents (name, id) FROM STDIN DELIMITER ';' NULL 'nil' CSV QUOTE '''' FORCE NOT NULL name, id"
+        ),
         Some(csv(false, &[0, 1], &[]))
     );
     for refused in [

@@ -19,10 +19,22 @@ fn rows_go_by_their_keys() {
         ("INSERT INTO orders (number, region) VALUES (1, 'eu'), (2, 'us')", "'eu'/1 'us'/2: 2 rows"),
         ("INSERT INTO profiles (handle, agent_id) VALUES ('a', 1), ('b', 2)", "1 2: 2 rows"),
         ("INSERT INTO agents (id) VALUES (1), (NULL)", "1 NULL: 2 rows"),
-        ("INSERT INTO agents AS a (id) VALUES (1), (2) ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name", "1 2: 2 rows"),
-        ("INSERT INTO agents (id) VALUES (1), (2) ON CONFLICT (id) DO UPDATE SET id = EXCLUDED.id", "1 2: 2 rows"),
-        ("WITH c AS (SELECT id FROM communities) INSERT INTO agents (id, community_id) VALUES (1, (SELECT max(id) FROM c)), (2, 3)", "1 2: 2 rows"),
-        ("INSERT INTO agents (id, name) VALUES (1, random()::text), (2, f('),(')) RETURNING *", "1 2: 2 rows"),
+        (
+            "INSERT INTO agents AS a (id) VALUES (1), (2) ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name",
+            "1 2: 2 rows",
+        ),
+        (
+            "INSERT INTO agents (id) VALUES (1), (2) ON CONFLICT (id) DO UPDATE SET id = EXCLUDED.id",
+            "1 2: 2 rows",
+        ),
+        (
+            "WITH c AS (SELECT id FROM communities) INSERT INTO agents (id, community_id) VALUES (1, (SELECT max(id) FROM c)), (2, 3)",
+            "1 2: 2 rows",
+        ),
+        (
+            "INSERT INTO agents (id, name) VALUES (1, random()::text), (2, f('),(')) RETURNING *",
+            "1 2: 2 rows",
+        ),
     ]);
 }
 
@@ -47,7 +59,10 @@ fn rows_without_a_plain_key_are_refused() {
         ("INSERT INTO agents (id) VALUES (1), (2) ORDER BY 1 LIMIT 1", "1 2: Statement"),
         ("WITH d AS (DELETE FROM friendships RETURNING *) INSERT INTO agents (id) VALUES (1)", "all: Write"),
         ("INSERT INTO agents (id, name) VALUES (1, (SELECT value FROM settings LIMIT 1))", "all: Join"),
-        ("INSERT INTO agents (id, name) VALUES (1, (SELECT content FROM interactions LIMIT 1))", "all: Subquery"),
+        (
+            "INSERT INTO agents (id, name) VALUES (1, (SELECT content FROM interactions LIMIT 1))",
+            "all: Subquery",
+        ),
         (
             "INSERT INTO agents (id, name) VALUES (1, (SELECT min(content) FROM interactions WHERE initiator_id = 2))",
             "1, 2: Subquery",
@@ -59,9 +74,18 @@ fn rows_without_a_plain_key_are_refused() {
 fn queries_that_stay_on_their_shards() {
     all_are(&[
         ("INSERT INTO agents (id, name) SELECT initiator_id, content FROM interactions", "all: each Rows"),
-        ("INSERT INTO agents (id) SELECT initiator_id FROM interactions WHERE initiator_id = 3", "3: each Rows"),
-        ("INSERT INTO friendships SELECT initiator_id, count(*) FROM interactions GROUP BY initiator_id", "all: each Rows"),
-        ("INSERT INTO agents (id) SELECT r.id FROM communities r JOIN interactions i ON i.initiator_id = r.id", "all: each Rows"),
+        (
+            "INSERT INTO agents (id) SELECT initiator_id FROM interactions WHERE initiator_id = 3",
+            "3: each Rows",
+        ),
+        (
+            "INSERT INTO friendships SELECT initiator_id, count(*) FROM interactions GROUP BY initiator_id",
+            "all: each Rows",
+        ),
+        (
+            "INSERT INTO agents (id) SELECT r.id FROM communities r JOIN interactions i ON i.initiator_id = r.id",
+            "all: each Rows",
+        ),
     ]);
 }
 
@@ -130,7 +154,8 @@ fn the_texts_of_rows() {
 fn ten_thousand_rows() {
     let row = |n: usize| format!("({n}, 'name ''{n}''', -1, $1)");
     let list: Vec<String> = (0..10_000).map(row).collect();
-    let text = format!("INSERT INTO agents (id, name, community_id, bio) VALUES {} RETURNING id", list.join(",\n"));
+    let text =
+        format!("INSERT INTO agents (id, name, community_id, bio) VALUES {} RETURNING id", list.join(",\n"));
     let schema = Fake { bytewise: true };
     let start = std::time::Instant::now();
     let long = plan_long_insert(&text, &schema).unwrap();

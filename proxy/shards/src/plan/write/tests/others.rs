@@ -56,9 +56,25 @@ fn definitions_that_are_not() {
 #[test]
 fn sessions() {
     for text in [
-        "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT s", "RELEASE s", "ROLLBACK TO s", "PREPARE TRANSACTION 'x'",
-        "SET TRANSACTION READ ONLY", "SET a.b = 1", "SHOW ALL", "RESET ALL", "RESET x", "DISCARD ALL",
-        "PREPARE p AS SELECT 1", "EXECUTE p", "DEALLOCATE p", "FETCH c", "MOVE c", "CLOSE c",
+        "BEGIN",
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT s",
+        "RELEASE s",
+        "ROLLBACK TO s",
+        "PREPARE TRANSACTION 'x'",
+        "SET TRANSACTION READ ONLY",
+        "SET a.b = 1",
+        "SHOW ALL",
+        "RESET ALL",
+        "RESET x",
+        "DISCARD ALL",
+        "PREPARE p AS SELECT 1",
+        "EXECUTE p",
+        "DEALLOCATE p",
+        "FETCH c",
+        "MOVE c",
+        "CLOSE c",
         "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
     ] {
         all_are(&[(text, "any: Statement")]);
