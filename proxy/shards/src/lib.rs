@@ -12,6 +12,7 @@ pub mod key;
 pub mod layout;
 pub mod lookup;
 pub mod merge;
+pub mod next_ids;
 pub mod pick;
 pub mod plan;
 mod set;

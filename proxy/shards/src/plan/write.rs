@@ -21,7 +21,7 @@ mod copy;
 mod insert;
 mod names;
 mod reference;
-mod rows;
+pub(crate) mod rows;
 mod update;
 mod utility;
 
@@ -173,3 +173,6 @@ fn listed(relations: &[Relation]) -> String {
 fn is_everywhere(kind: &ItemKind) -> bool {
     !matches!(kind, ItemKind::Table { placement: Placement::Sharded(_) | Placement::Unsharded, .. })
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,25 +7,25 @@ use pointsman_sql::{LexRules, LiteralKind, Token, TokenKind, ValueRef, tokens};
 use super::names::type_named;
 
 /// The rows of a `VALUES` list.
-pub(super) struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     text: &'a str,
     tokens: Vec<Token>,
     /// The rows in order; at least one.
-    pub(super) rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
 }
 
 /// One row.
-pub(super) struct Row {
+pub(crate) struct Row {
     /// Its tokens, without the parentheses.
     inside: Range<usize>,
     /// Literals in the text before it.
     literals: usize,
     /// Its bytes, with the parentheses.
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
 }
 
 /// One value of a row.
-pub(super) struct Cell<'t> {
+pub(crate) struct Cell<'t> {
     tokens: &'t [Token],
     /// Literals in the text before it.
     literals: usize,
@@ -33,7 +33,7 @@ pub(super) struct Cell<'t> {
 
 impl<'a> Rows<'a> {
     /// The rows of an `INSERT`; `None` if the text is not one with a list of rows.
-    pub(super) fn find(text: &'a str) -> Option<Self> {
+    pub(crate) fn find(text: &'a str) -> Option<Self> {
         let tokens = tokens(text.as_bytes(), LexRules::default()).ok()?;
         let first = values_list(text, &tokens)?;
         let literal = |token: &&Token| matches!(token.kind, TokenKind::Literal(_));
@@ -53,7 +53,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The text before the rows and after them.
-    pub(super) fn around(&self) -> [&'a str; 2] {
+    pub(crate) fn around(&self) -> [&'a str; 2] {
         let (first, last) = (self.rows.first(), self.rows.last());
         let start = first.map_or(0, |row| row.span.start);
         let end = last.map_or(self.text.len(), |row| row.span.end);
@@ -61,12 +61,12 @@ impl<'a> Rows<'a> {
     }
 
     /// A row's text, with its parentheses.
-    pub(super) fn text(&self, row: &Row) -> &'a str {
+    pub(crate) fn text(&self, row: &Row) -> &'a str {
         &self.text[row.span.clone()]
     }
 
     /// A row's cells.
-    pub(super) fn cells(&self, row: &Row) -> Vec<Cell<'_>> {
+    pub(crate) fn cells(&self, row: &Row) -> Vec<Cell<'_>> {
         let inside = &self.tokens[row.inside.clone()];
         let mut cells = Vec::new();
         let (mut depth, mut start, mut literals, mut seen) = (0usize, 0usize, row.literals, row.literals);
@@ -89,13 +89,18 @@ impl<'a> Rows<'a> {
         cells
     }
 
-    /// The bytes of a cell.
-    pub(super) fn span(cell: &Cell<'_>) -> Option<Range<usize>> {
+    /// A cell's bytes; `None` if it is empty, which no row of PostgreSQL's grammar has.
+    pub(crate) fn span(cell: &Cell<'_>) -> Option<Range<usize>> {
         Some(cell.tokens.first()?.start..cell.tokens.last()?.end)
     }
 
+    /// The text's tokens.
+    pub(crate) fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
     /// Where a cell's value comes from. A cast to the column's own type changes nothing that storing it there would not.
-    pub(super) fn value(&self, cell: &Cell<'_>, type_oid: u32) -> ValueRef {
+    pub(crate) fn value(&self, cell: &Cell<'_>, type_oid: u32) -> ValueRef {
         let cast = match cell.tokens {
             [inner @ .., colon, second, name]
                 if is_punct(self.text, Some(colon), b':') && is_punct(self.text, Some(second), b':') =>
@@ -129,17 +134,12 @@ impl<'a> Rows<'a> {
     }
 
     /// Whether a row holds a query, which only the parser can look into.
-    pub(super) fn has_queries(&self) -> bool {
+    pub(crate) fn has_queries(&self) -> bool {
         let inside = self.rows.iter().flat_map(|row| &self.tokens[row.inside.clone()]);
         inside.filter(|token| token.kind == TokenKind::Word).any(|token| {
             let word = &self.text[token.start..token.end];
             ["select", "values", "table", "with"].iter().any(|query| word.eq_ignore_ascii_case(query))
         })
-    }
-
-    /// The token before which the `VALUES` stands.
-    pub(super) fn tokens(&self) -> &[Token] {
-        &self.tokens
     }
 }
 
@@ -178,7 +178,7 @@ fn values_list(text: &str, tokens: &[Token]) -> Option<usize> {
 }
 
 /// The token after the table's name in `[WITH ...] INSERT INTO name`.
-pub(super) fn after_target(text: &str, tokens: &[Token]) -> Option<usize> {
+pub(crate) fn after_target(text: &str, tokens: &[Token]) -> Option<usize> {
     let mut at = 0;
     loop {
         tokens.get(at)?;
@@ -198,7 +198,7 @@ pub(super) fn after_target(text: &str, tokens: &[Token]) -> Option<usize> {
 }
 
 /// The token that closes what `open` opens.
-pub(super) fn closing(text: &str, tokens: &[Token], open: usize) -> Option<usize> {
+pub(crate) fn closing(text: &str, tokens: &[Token], open: usize) -> Option<usize> {
     let mut depth = 0usize;
     for (at, token) in tokens.iter().enumerate().skip(open) {
         if token.kind != TokenKind::Punct {
@@ -215,11 +215,11 @@ pub(super) fn closing(text: &str, tokens: &[Token], open: usize) -> Option<usize
 }
 
 /// Whether a token is this word, in any case.
-pub(super) fn is_word(text: &str, token: Option<&Token>, word: &str) -> bool {
+pub(crate) fn is_word(text: &str, token: Option<&Token>, word: &str) -> bool {
     token.is_some_and(|t| t.kind == TokenKind::Word && text[t.start..t.end].eq_ignore_ascii_case(word))
 }
 
 /// Whether a token is this punctuation.
-pub(super) fn is_punct(text: &str, token: Option<&Token>, byte: u8) -> bool {
+pub(crate) fn is_punct(text: &str, token: Option<&Token>, byte: u8) -> bool {
     token.is_some_and(|t| t.kind == TokenKind::Punct && text.as_bytes()[t.start] == byte)
 }
