@@ -89,7 +89,7 @@ async fn rows(wire: &mut Wire, sql: &str, parameters: &[(u32, bytes::Bytes)], fo
 async fn every_type_comes_back_from_its_array() {
     let stage = Stage::new().start().await;
     let mut wire = stage.primary.wire().await;
-    let mut types = Vec::new();
+    let mut types: Vec<u32> = Vec::new();
     let (mut values, mut nulls) = (String::new(), String::new());
     for (name, value) in VALUES {
         let oid = wire.value(&format!("SELECT '{name}'::regtype::oid")).await;
