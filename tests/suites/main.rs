@@ -19,6 +19,7 @@ mod history;
 mod large;
 mod leaving;
 mod login;
+mod lookups;
 mod messages;
 mod own_queries;
 mod pausing;
