@@ -14,6 +14,7 @@ use crate::upstream::config::PoolMode;
 mod changes;
 mod check;
 mod explain;
+mod shard;
 
 /// Exit code for a configuration that is wrong, as for a command line that is.
 const EXIT_CONFIG: u8 = 2;
@@ -44,6 +45,8 @@ enum Command {
     Explain(Box<explain::Explain>),
     /// Prepare a primary for the cache's change stream.
     Changes(changes::Changes),
+    /// Prepare a coordinator for shards.
+    Shard(shard::Shard),
     /// Print the JSON Schema of policy files, for editors.
     Schema,
 }
@@ -136,6 +139,7 @@ impl Cli {
             Command::Check(check) => check::run(&check.files),
             Command::Explain(explain) => explain.run(),
             Command::Changes(changes) => changes.run(),
+            Command::Shard(shard) => shard.run(),
             Command::Schema => {
                 print!("{}", pointsman_policy::schema());
                 ExitCode::SUCCESS
@@ -222,6 +226,7 @@ mod tests {
             "check",
             "explain",
             "changes",
+            "shard",
             "schema",
             "--version",
             "Try it:\n  pointsman serve",

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod clusters;
 pub mod config;
+pub mod coordinator;
 mod descriptors;
 pub mod fault;
 pub mod lifecycle;

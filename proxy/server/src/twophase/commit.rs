@@ -273,12 +273,12 @@ impl<P: Participant> Seat<'_, P> {
         match action {
             Action::Prepare(_) => {
                 let acted = self.prepare(group, &gid).await;
-                group.stops.pass(format!("prepared-{shard}")).await;
+                group.stops.pass(&format!("prepared-{shard}")).await;
                 acted
             }
             Action::Commit(_) => {
                 let acted = self.finish(group, &gid, true).await;
-                group.stops.pass(format!("committed-{shard}")).await;
+                group.stops.pass(&format!("committed-{shard}")).await;
                 acted
             }
             Action::RollbackPrepared(_) => self.finish(group, &gid, false).await,
@@ -309,7 +309,7 @@ impl<P: Participant> Seat<'_, P> {
 
     /// Finishes what is prepared: by the session's connection, else by our own. A commit is tried for as long as the client may wait.
     async fn finish(&mut self, group: &Group, gid: &str, commits: bool) -> Acted {
-        let begun = Instant::now();
+        let (begun, shard) = (Instant::now(), self.participant.shard());
         let limit = if commits { group.terms.finish } else { group.terms.step };
         let mut last = Fault::upstream("08006", "the connection was lost");
         if self.prepared && !self.lost {
@@ -323,7 +323,7 @@ impl<P: Participant> Seat<'_, P> {
         }
         while let Some(left) = limit.checked_sub(begun.elapsed()) {
             let tried = async {
-                let own = connect(group, self.participant.shard()).await?;
+                let own = connect(group, shard).await?;
                 Ok::<_, Fault>(finish(&own, left, gid, commits).await)
             };
             match tokio::time::timeout(left, tried).await {

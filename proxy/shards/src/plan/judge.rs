@@ -298,7 +298,7 @@ impl<'s, 'a> Judge<'s, 'a> {
     /// How many keys a table is limited to.
     fn pinned(&self, item: ItemId) -> Option<usize> {
         match self.scopes.key_use(item)?.values {
-            KeyValues::Tuples(rows) => Some(rows.len()),
+            KeyValues::Tuples(rows) | KeyValues::Rows(rows) => Some(rows.len()),
             KeyValues::Array(_) => Some(usize::MAX),
             KeyValues::Between { .. } => None,
         }

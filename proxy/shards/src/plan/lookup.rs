@@ -348,7 +348,7 @@ fn key_condition(source: Source<'_>, (alias, key): (&str, &[&str]), values: &Key
             (pb::AExprKind::AexprIn, node(NodeEnum::List(pb::List { items })))
         }
         KeyValues::Array(value) => (pb::AExprKind::AexprOpAny, value_node(source, *value)?),
-        KeyValues::Between { .. } => return None,
+        KeyValues::Between { .. } | KeyValues::Rows(_) => return None,
     };
     Some(node(NodeEnum::AExpr(Box::new(pb::AExpr {
         kind: kind.into(),
