@@ -10,6 +10,7 @@ use crate::caching::fleet::Fleet;
 use crate::caching::keeper;
 use crate::policies::Policies;
 use crate::sharded::{Group, Part};
+use crate::twophase;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::config::{ClusterConfig, ShardedConfig};
 use crate::upstream::{catalogs, health, positions};
@@ -80,9 +81,19 @@ impl Clusters {
             before.iter().find(|group| group.config == *config && parts(group)).cloned()
         };
         let make = |config: &ShardedConfig| {
-            same(config).unwrap_or_else(|| Arc::new(Group::new(config.clone(), clusters)))
+            same(config).unwrap_or_else(|| {
+                let group = Arc::new(Group::new(config.clone(), clusters));
+                if let Some(two_phase) = &group.two_phase {
+                    self.runtime.spawn(twophase::watch(Arc::clone(two_phase)));
+                }
+                group
+            })
         };
-        self.groups.store(Arc::new(sharded.iter().map(make).collect()));
+        let after: Vec<Arc<Group>> = sharded.iter().map(make).collect();
+        for gone in before.iter().filter(|group| !after.iter().any(|kept| Arc::ptr_eq(kept, group))) {
+            gone.two_phase.iter().for_each(|two_phase| two_phase.retire());
+        }
+        self.groups.store(Arc::new(after));
     }
 
     /// The databases that are spread over several clusters.

@@ -75,14 +75,13 @@ impl Group {
 }
 
 fn two_phase(config: &ShardedConfig, shards: &[Part]) -> Option<Arc<twophase::Group>> {
-    let clusters = shards.iter().map(|part| Arc::clone(&part.cluster)).collect();
+    let parts = shards.iter().map(|part| (Arc::clone(&part.cluster), part.database.clone())).collect();
     let name = if config.name.is_empty() { "shards" } else { &config.name };
     let node = u32::from(config.node.unwrap_or_default());
     match config.writes {
         WritesAcross::Refuse => None,
         WritesAcross::TwoPhase => {
-            let database = &shards.first()?.database;
-            let group = twophase::Group::new(name, clusters, database, node);
+            let group = twophase::Group::new(name, parts, node);
             group.map_err(|error| tracing::error!("two-phase commit: {error}")).ok().map(Arc::new)
         }
     }

@@ -24,6 +24,17 @@ pub enum ListError {
 }
 
 impl List {
+    /// The values that are listed, each with its shard, in no order.
+    pub fn values(&self) -> impl Iterator<Item = (&Key<'static>, usize)> {
+        self.values.iter().map(|(key, shard)| (key, *shard))
+    }
+
+    /// The shard of all other values, if they have one.
+    #[must_use]
+    pub fn other(&self) -> Option<usize> {
+        self.default
+    }
+
     /// Values and their shards, and the shard of all others, NULL among them; without one these have none.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use super::leg::{Frame, Leg};
 use super::query::Outcome;
 use super::way::no_shard;
 use crate::fault::Fault;
-use crate::twophase::{Participant as _, commit};
+use crate::twophase::commit;
 
 /// Rows that are sent to a shard at once, in bytes.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -205,7 +205,12 @@ impl Session {
     }
 
     /// `COPY ... TO STDOUT`: one shard after another, as one stream.
-    pub(super) async fn copy_to(&mut self, copy: CopyTo, sql: &[u8], shards: &[usize]) -> Result<Outcome, Fault> {
+    pub(super) async fn copy_to(
+        &mut self,
+        copy: CopyTo,
+        sql: &[u8],
+        shards: &[usize],
+    ) -> Result<Outcome, Fault> {
         let mut total = 0;
         for (place, shard) in shards.iter().enumerate() {
             let Some(mut leg) = self.open_leg(*shard) else { continue };
@@ -243,7 +248,9 @@ impl Session {
                     }
                 }
                 b'c' if last => self.io.to_client.extend(&frame.bytes),
-                b'C' => rows = tag_of(&frame).rsplit(' ').next().and_then(|last| last.parse().ok()).unwrap_or(0),
+                b'C' => {
+                    rows = tag_of(&frame).rsplit(' ').next().and_then(|last| last.parse().ok()).unwrap_or(0)
+                }
                 b'E' => failed = Some(Fault::from_server(frame.bytes)),
                 b'N' => self.io.to_client.extend(&frame.bytes),
                 b'Z' => return failed.map_or(Ok(rows), Err),
@@ -254,7 +261,11 @@ impl Session {
 }
 
 /// What of a shard's CopyData goes to the client: headers of the first shard only, the trailer of the last.
-fn part(data: &[u8], (opens, binary, header): (bool, bool, bool), (first, last): (bool, bool)) -> Option<&[u8]> {
+fn part(
+    data: &[u8],
+    (opens, binary, header): (bool, bool, bool),
+    (first, last): (bool, bool),
+) -> Option<&[u8]> {
     if binary {
         let data = if opens && !first { data.get(BINARY_HEADER.len()..)? } else { data };
         let data = if data == BINARY_TRAILER && !last { b"" } else { data };
@@ -306,7 +317,8 @@ async fn end_copies(legs: &mut [Leg]) -> Result<u64, Fault> {
             let frame = leg.frame().await?;
             match frame.tag {
                 b'C' => {
-                    total += tag_of(&frame).rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
+                    total +=
+                        tag_of(&frame).rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
                 }
                 b'E' => return Err(Fault::from_server(frame.bytes)),
                 b'Z' => break,

@@ -181,17 +181,17 @@ impl Session {
         let types = described.columns.as_deref().unwrap_or_default();
         let types = types.get(types.len().saturating_sub(gather.hidden)..).unwrap_or_default();
         let (slice, order) = match &gather.merge {
-            Merge::Append(slice) => (slice, None),
+            Merge::Append(slice) => (*slice, None),
+            Merge::One if legs > 1 => {
+                return Err(unsupported("its values do not say which one shard it is for"));
+            }
+            Merge::One => (Slice::default(), None),
             Merge::Ordered(ordered) => {
                 let order = Order { keys: &ordered.keys, types, unique: ordered.unique };
-                (&ordered.slice, Some(order))
+                (ordered.slice, Some(order))
             }
         };
-        let (limit, offset) = match legs {
-            // One shard has sliced already.
-            0 | 1 if matches!(gather.merge, Merge::Append(_)) => (None, 0),
-            _ => self.slice(slice, asked)?,
-        };
+        let (limit, offset) = self.slice(&slice, asked)?;
         let rows = Rows { hidden: gather.hidden, order, limit, offset, with_ties: slice.with_ties };
         Merger::new(&rows, legs).map_err(unsupported)
     }
