@@ -1,11 +1,27 @@
 //! A database that is spread over several clusters: its shards in order, and its coordinator.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use pointsman_shards::plan::Why;
 
 use crate::twophase;
 use crate::upstream::account::Account;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::config::{ShardedConfig, WritesAcross};
+
+/// What became of statements, since start. Those for one shard are counted as statements of its cluster.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Gathered from several shards.
+    pub gathered: AtomicU64,
+    /// Written on several shards.
+    pub written: AtomicU64,
+    /// Asked of the coordinator, by the reason why the shards could not be.
+    pub coordinated: [AtomicU64; Why::ALL.len()],
+    /// Refused, by reason.
+    pub refused: [AtomicU64; Why::ALL.len()],
+}
 
 /// A sharded database.
 #[derive(Debug)]
@@ -18,6 +34,8 @@ pub struct Group {
     pub coordinator: Option<Part>,
     /// Commits on several shards, if that is allowed.
     pub two_phase: Option<Arc<twophase::Group>>,
+    /// What became of statements.
+    pub counts: Counts,
 }
 
 /// A cluster of a sharded database.
@@ -55,7 +73,7 @@ impl Group {
             }
         }
         let two_phase = two_phase(&config, &shards);
-        Self { config, shards, coordinator, two_phase }
+        Self { config, shards, coordinator, two_phase, counts: Counts::default() }
     }
 
     /// Whether clients reach it under this name.

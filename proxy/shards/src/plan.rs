@@ -91,6 +91,43 @@ pub enum Why {
     Statement,
 }
 
+impl Why {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Join,
+        Self::Subquery,
+        Self::Aggregate,
+        Self::Window,
+        Self::Order,
+        Self::Function,
+        Self::Locking,
+        Self::SetOperation,
+        Self::KeyUpdate,
+        Self::Write,
+        Self::Unknown,
+        Self::Statement,
+    ];
+
+    /// Its name, for metrics and the console.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Subquery => "subquery",
+            Self::Aggregate => "aggregate",
+            Self::Window => "window",
+            Self::Order => "order",
+            Self::Function => "function",
+            Self::Locking => "locking",
+            Self::SetOperation => "set_operation",
+            Self::KeyUpdate => "key_update",
+            Self::Write => "write",
+            Self::Unknown => "unknown",
+            Self::Statement => "statement",
+        }
+    }
+}
+
 /// Rows put together from several shards.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gather {

@@ -60,7 +60,8 @@ fn the_reference_has_examples_that_work() {
 fn the_reference_tells_of_every_key_and_of_no_other() {
     let everything = "listen: {unix: /a}\ntls: {}\nlimits: {}\nauth: {users: [{}], auth_query: {}}\n\
         cache: {changes: {}, redis: {}}\n\
-        clusters: [{primary: 'postgres://u@h', databases: [{}], tls: {}, health: {}, pool: {}}]\n";
+        clusters: [{primary: 'postgres://u@h', databases: [{}], tls: {}, health: {}, pool: {}}]\n\
+        sharded: [{}]\n";
     let mut problems = Problems::new("p.yaml", everything, Path::new(""));
     read::read_document(everything, &mut problems);
     let shorthand = [
@@ -90,6 +91,24 @@ fn the_reference_tells_of_every_key_and_of_no_other() {
     for key in shorthand {
         assert!(REFERENCE.contains(&format!("`{key}`")), "{key}");
     }
+}
+
+const SHARDS: &str = "clusters:\n  - {name: a, primary: 'postgres://u@h/x'}\n  - {name: b, primary: 'postgres://u@i/x'}\n";
+
+#[test]
+fn shards_are_clusters_that_serve_nothing_by_themselves() {
+    let config = read(&format!("{SHARDS}sharded: [{{name: social, shards: [b, a], cross_shard_writes: two_phase}}]\n")).unwrap();
+    let [social] = &config.sharded[..] else { panic!("{:?}", config.sharded) };
+    assert_eq!((social.name.as_str(), social.shards.as_slice()), ("social", &["b".to_owned(), "a".to_owned()][..]));
+    assert_eq!(social.writes, crate::upstream::config::WritesAcross::TwoPhase);
+    assert!(config.clusters.iter().all(|cluster| !cluster.takes_any()));
+}
+
+#[test]
+fn shards_that_are_not_there_are_told_with_their_place() {
+    assert_wrong(&format!("{SHARDS}sharded: [{{name: s, shards: [a, c, b]}}]\n"), 4, 32, "no cluster is named `c`");
+    assert_wrong(&format!("{SHARDS}sharded: [{{name: s, shards: [a, b, a]}}]\n"), 4, 35, "listed twice");
+    assert_wrong(&format!("{SHARDS}sharded: [{{name: pointsman, shards: [a, b]}}]\n"), 4, 11, "admin console");
 }
 
 #[test]

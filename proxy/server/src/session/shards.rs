@@ -38,7 +38,7 @@ pub struct Shards {
     group: Arc<Group>,
     /// The shard that it is on.
     at: usize,
-    /// Beside each shard. What is here of the one that it is on is not up to date.
+    /// Beside each shard, and the coordinator after them. What is here of the one that it is on is not up to date.
     lanes: Box<[Lane]>,
     /// Where the next statement goes that any shard may serve.
     turn: usize,
@@ -71,13 +71,18 @@ impl Shards {
                 contexts: None,
             }
         };
-        let lanes = group.shards.iter().map(lane).collect();
+        let lanes = group.shards.iter().chain(&group.coordinator).map(lane).collect();
         Self { group, at: 0, lanes, turn: worker }
     }
 
     /// Number of shards.
     fn len(&self) -> usize {
-        self.lanes.len()
+        self.group.len()
+    }
+
+    /// The lane of the coordinator.
+    fn coordinator(&self) -> Option<usize> {
+        self.group.coordinator.as_ref().map(|_| self.group.len())
     }
 
     /// The accounts, by shard.

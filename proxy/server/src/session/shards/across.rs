@@ -140,6 +140,7 @@ impl Session {
         let Picked::Shards(set) = self.picked(planned, asked)? else { return Err(no_shards()) };
         let limit = self.shards.as_ref().map_or(0, |shards| shards.group.config.gather_bytes_max);
         two_phase.ready().await?;
+        self.count_across(|counts| &counts.written);
         let texts = self.texts(many, asked, set.iter())?;
         let mut legs: Vec<Leg> = texts.iter().filter_map(|(shard, _)| self.open_leg(*shard)).collect();
         for (leg, (_, text)) in legs.iter_mut().zip(&texts) {

@@ -250,7 +250,7 @@ impl Session {
         let described = self.describe_named(named).await?;
         let verdict = self.verdict_of_text(&named.sql);
         let Some(planned) = self.planned(&named.sql, &verdict, true) else { return Ok(()) };
-        self.may_go_across(&planned.plan)?;
+        self.may_go_across()?;
         let parameters = BindParameters::decode(&portal.rest)?;
         self.count(verdict.kind);
         let asked = Execution::of_bound(&named.sql, &named.types, &described.parameters, Some(&parameters));

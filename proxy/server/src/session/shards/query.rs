@@ -1,6 +1,7 @@
 //! Simple queries that are for several shards, or for one that the session cannot turn to.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pointsman_cache::Protocol;
 use pointsman_wire::backend::TransactionStatus;
@@ -8,16 +9,17 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
 
 use pointsman_shards::pick::Picked;
-use pointsman_shards::plan::{Many, Plan, Refusal};
+use pointsman_shards::plan::{Many, Refusal, Why};
 
 use super::super::cached::Execution;
-use super::super::judge::{Judged, Verdict};
+use super::super::judge::{Judged, Marks, Verdict, judge};
 use super::super::request::Taken;
 use super::super::{Session, message};
 use super::gather::{Run, Sink};
 use super::planned::Planned;
 use super::way::Way;
 use crate::fault::Fault;
+use crate::sharded::Counts;
 
 /// What becomes of an execution for several shards.
 pub(super) enum Outcome {
@@ -55,7 +57,7 @@ impl Session {
         if let Err(fault) = self.query_admission(frame_len, &judged.facts, &judged.verdict) {
             return self.refuse_query(frame_len, fault);
         }
-        if let Err(fault) = self.may_go_across(&planned.plan) {
+        if let Err(fault) = self.may_go_across() {
             return self.refuse_query(frame_len, fault);
         }
         let body = self.io.from_client.bytes().get(5..frame_len).unwrap_or_default();
@@ -76,12 +78,7 @@ impl Session {
     }
 
     /// Whether the session may leave its shard for a statement: not in the middle of a transaction.
-    pub(super) fn may_go_across(&self, plan: &Plan) -> Result<(), Fault> {
-        if let Many::Refused(refusal) = &plan.many
-            && self.held.is_none()
-        {
-            return Err(refused(refusal));
-        }
+    pub(super) fn may_go_across(&self) -> Result<(), Fault> {
         if self.status == TransactionStatus::Idle && self.flow.begun.is_none() {
             return Ok(());
         }
@@ -104,7 +101,7 @@ impl Session {
             return self.perform_on_shard(shard, asked, describe).await;
         }
         match &planned.plan.many {
-            Many::Refused(refusal) => Err(refused(refusal)),
+            Many::Refused(refusal) => self.ask_coordinator(refusal, asked, describe).await,
             Many::Gather(gather) => {
                 let described = self.describe_original(asked).await?;
                 let description = match describe {
@@ -113,6 +110,7 @@ impl Session {
                 };
                 let run = Run { asked, types: &described.parameters };
                 let sink = Sink::Client { formats: &result_formats, description };
+                self.count_across(|counts| &counts.gathered);
                 let rows = self.gather(gather, run, sink).await?;
                 Ok(Outcome::Complete(format!("SELECT {rows}")))
             }
@@ -129,6 +127,38 @@ impl Session {
                 self.copy_to(*copy, asked.sql, &shards).await
             }
             many => self.write_across(many, planned, asked, describe).await,
+        }
+    }
+}
+
+impl Session {
+    /// Has the coordinator answer a read that the shards cannot be asked one by one.
+    async fn ask_coordinator(
+        &mut self,
+        refusal: &Refusal,
+        asked: &Execution<'_>,
+        describe: Option<&[i16]>,
+    ) -> Result<Outcome, Fault> {
+        let why = Why::ALL.iter().position(|why| *why == refusal.why).unwrap_or(0);
+        let rules = self.wants.rules();
+        let coordinator = self.shards.as_ref().and_then(|shards| shards.coordinator());
+        let reads = judge(asked.sql, rules, &self.shared.account.database.catalog()).verdict.marks.has(Marks::READ);
+        match coordinator.filter(|_| reads) {
+            Some(lane) => {
+                self.count_across(|counts| &counts.coordinated[why]);
+                self.perform_on_shard(lane, asked, describe).await
+            }
+            None => {
+                self.count_across(|counts| &counts.refused[why]);
+                Err(refused(refusal))
+            }
+        }
+    }
+
+    /// Counts a statement.
+    pub(super) fn count_across(&self, counter: impl FnOnce(&Counts) -> &AtomicU64) {
+        if let Some(shards) = &self.shards {
+            counter(&shards.group.counts).fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -81,7 +81,7 @@ impl Session {
         let Some(shards) = &mut self.shards else { return Way::Here };
         if picked == Picked::Any && may_turn && self.flow.begun.is_none() && status == TransactionStatus::Idle
         {
-            shards.turn = (shards.turn + 1) % shards.lanes.len().max(1);
+            shards.turn = (shards.turn + 1) % shards.len().max(1);
         }
         let preferred = if may_turn { shards.turn } else { shards.at };
         match picked.only(preferred) {
