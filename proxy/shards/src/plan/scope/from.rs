@@ -423,7 +423,7 @@ impl<'a> Scopes<'a> {
         };
         let kind = join.jointype();
         let names = self.levels[level].names.len();
-        let mut region = |scopes: &mut Self, nullable: bool, node: &'a Node| {
+        let region = |scopes: &mut Self, nullable: bool, node: &'a Node| {
             let number = scopes.regions.len();
             scopes.regions.push(0..0);
             let regions = if nullable { vec![number] } else { place.regions.clone() };
