@@ -108,6 +108,10 @@ impl<'s, 'a> Judge<'s, 'a> {
 
     fn set_operation(&self, query: &'a pb::SelectStmt, outers: &Outers) -> Result<Shape, Step> {
         let limited = query.limit_count.is_some() || query.limit_offset.is_some();
+        self.branches(query, limited, outers)
+    }
+
+    fn branches(&self, query: &'a pb::SelectStmt, limited: bool, outers: &Outers) -> Result<Shape, Step> {
         let all = query.all && query.op() == pb::SetOperation::SetopUnion && !limited;
         let mut shapes = Vec::new();
         for branch in [&query.larg, &query.rarg].into_iter().flatten() {

@@ -437,7 +437,7 @@ fn drop_true(query: &mut pb::SelectStmt) {
             }))
         )
     };
-    let mut tidy = |query: &mut pb::SelectStmt| {
+    let tidy = |query: &mut pb::SelectStmt| {
         let Some(condition) = query.where_clause.take() else { return };
         let mut condition = *condition;
         if let Some(NodeEnum::BoolExpr(n)) = &mut condition.node

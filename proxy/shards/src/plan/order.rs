@@ -1,5 +1,7 @@
 //! `ORDER BY`, `LIMIT`, `OFFSET` and `DISTINCT` over rows of several shards: what each shard does, and how its rows are merged.
 
+use std::borrow::Cow;
+
 use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 use pointsman_sql::ValueRef;
 
@@ -37,9 +39,10 @@ pub(crate) fn of(scopes: &Scopes<'_>, query: &pb::SelectStmt, within: bool) -> R
     for node in &query.sort_clause {
         let Some(NodeEnum::SortBy(sort)) = &node.node else { return Ok(None) };
         let Some(inner) = sort.node.as_deref() else { return Ok(None) };
-        let expression = meant(scopes, query, inner)?;
-        let Some(key) = sort_key(scopes, sort, expression) else { return Ok(None) };
-        plan.keys.push((Key::Is(Box::new(expression.clone())), key));
+        let (expression, info) = meant(scopes, query, inner)?;
+        let Some(bytewise) = bytewise(scopes, info, Some(&expression)) else { return Ok(None) };
+        let Some(key) = directed(sort, bytewise) else { return Ok(None) };
+        plan.keys.push((Key::Is(Box::new(expression.into_owned())), key));
     }
     if query.distinct_clause.is_empty() || within {
         return Ok(Some(plan));
@@ -54,22 +57,27 @@ pub(crate) fn of(scopes: &Scopes<'_>, query: &pb::SelectStmt, within: bool) -> R
 }
 
 /// The expression that a part of `ORDER BY` means.
-fn meant<'n>(scopes: &Scopes<'_>, query: &'n pb::SelectStmt, node: &'n Node) -> Result<&'n Node, Refusal> {
-    let is_number = matches!(&node.node, Some(NodeEnum::AConst(_)));
+fn meant<'n>(
+    scopes: &Scopes<'_>,
+    query: &'n pb::SelectStmt,
+    node: &'n Node,
+) -> Result<(Cow<'n, Node>, Info), Refusal> {
     let found = tree::meant(query, node);
-    if is_number && std::ptr::eq(found, node) {
-        return Err(refusal(
-            Why::Order,
-            format!("ORDER BY {}", number_text(node)),
-            "Name the columns before it.",
-        ));
+    let Some(NodeEnum::AConst(pb::AConst { val: Some(pb::a_const::Val::Ival(number)), .. })) = &node.node
+    else {
+        return Ok((Cow::Borrowed(found), scopes.info_of(found)));
+    };
+    if !std::ptr::eq(found, node) {
+        return Ok((Cow::Borrowed(found), scopes.info_of(found)));
     }
-    let _ = scopes;
-    Ok(found)
-}
-
-fn number_text(node: &Node) -> String {
-    named(node)
+    // A star stands before it.
+    let at = usize::try_from(number.ival).ok().and_then(|number| number.checked_sub(1));
+    let value = at.and_then(|at| match written_out(scopes, query)?.into_iter().nth(at)?.node {
+        Some(NodeEnum::ResTarget(target)) => Some((Cow::Owned(*target.val?), info(scopes, query, at, node))),
+        _ => None,
+    });
+    value
+        .ok_or_else(|| refusal(Why::Order, format!("ORDER BY {}", named(node)), "Sort by the column's name."))
 }
 
 /// `DISTINCT`: shards sort by all columns.
@@ -129,11 +137,9 @@ fn distinct_on(
     if sorted == 0 {
         let mut sort = Vec::new();
         for node in on {
-            let expression = meant(scopes, query, node)?;
-            let Some(key) = plain_key(scopes, scopes.info_of(expression), expression) else {
-                return Ok(false);
-            };
-            plan.keys.push((Key::Is(Box::new(expression.clone())), key));
+            let (expression, info) = meant(scopes, query, node)?;
+            let Some(key) = plain_key(scopes, info, &expression) else { return Ok(false) };
+            plan.keys.push((Key::Is(Box::new(expression.into_owned())), key));
             sort.push(sort_by((*node).clone()));
         }
         plan.sort = Some(sort);
@@ -240,10 +246,6 @@ fn directed(sort: &pb::SortBy, bytewise: bool) -> Option<SortKey> {
         _ => descending,
     };
     Some(SortKey { descending, nulls_first, bytewise })
-}
-
-fn sort_key(scopes: &Scopes<'_>, sort: &pb::SortBy, expression: &Node) -> Option<SortKey> {
-    directed(sort, bytewise(scopes, scopes.info_of(expression), Some(expression))?)
 }
 
 fn plain_key(scopes: &Scopes<'_>, info: Info, expression: &Node) -> Option<SortKey> {

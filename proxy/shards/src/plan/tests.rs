@@ -1,6 +1,7 @@
 //! Plans of statements over the tables of a small schema.
 
 mod many;
+mod meaning;
 mod pick;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ pub(crate) struct Fake {
     pub(crate) bytewise: bool,
 }
 
-const TABLES: &[(&str, &str, &[(&str, u32)])] = &[
+pub(crate) const TABLES: &[(&str, &str, &[(&str, u32)])] = &[
     (
         "agents",
         "id",

@@ -2,7 +2,7 @@
 
 use super::{Fake, literals, shown};
 use crate::pick::Pick;
-use crate::plan::{Gather, Many, Merge, Slice, SortKey, Why, plan};
+use crate::plan::{Gather, Many, Merge, Slice, SortKey, plan};
 
 /// A plan in a few lines: lookups, the text for the shards, how rows are merged.
 pub(super) fn told(text: &str, bytewise: bool) -> String {
@@ -60,18 +60,138 @@ fn gather(
     lines.push(format!("{name}{on}, {merge}: {}", found.sql));
 }
 
+fn are(bytewise: bool, cases: &[(&str, &str)]) {
+    let wrong: Vec<String> = cases
+        .iter()
+        .map(|(text, expected)| (text, expected, told(text, bytewise)))
+        .filter(|(_, expected, found)| found != *expected)
+        .map(|(text, expected, found)| format!("{text}\n expected:\n{expected}\n found:\n{found}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
 #[test]
-#[ignore = "prints plans"]
-fn look() {
-    for text in std::fs::read_to_string("/tmp/planner.sql").unwrap_or_default().split(";\n") {
-        let text = text.trim();
-        if !text.is_empty() {
-            println!("-- {text}\n{}\n", told(text, !text.starts_with("/**/")));
-        }
-    }
+fn merged_by_order() {
+    are(
+        true,
+        &[
+            ("SELECT id, name FROM agents", "all, append: SELECT id, name FROM agents"),
+            (
+                "SELECT id FROM agents ORDER BY name DESC, id LIMIT $1 OFFSET $2",
+                "all, order desc, asc limit $1 offset $2: SELECT id, name AS pointsman_key_1, id AS pointsman_key_2 FROM agents ORDER BY name DESC, id LIMIT $1::bigint + $2::bigint",
+            ),
+            (
+                "SELECT * FROM agents ORDER BY 2 NULLS FIRST",
+                "all, order asc nulls: SELECT *, agents.name AS pointsman_key_1 FROM agents ORDER BY 2 NULLS FIRST",
+            ),
+            (
+                "SELECT DISTINCT name FROM agents LIMIT 3",
+                "all, order asc unique 1 limit 3: SELECT DISTINCT name, name AS pointsman_key_1 FROM agents ORDER BY 1 LIMIT 3",
+            ),
+            (
+                "SELECT id FROM agents ORDER BY name OFFSET 2 FETCH FIRST 3 ROWS WITH TIES",
+                "all, order asc limit 3 offset 2 ties: SELECT id, name AS pointsman_key_1 FROM agents ORDER BY name FETCH FIRST (3::bigint + 2::bigint) ROWS WITH TIES",
+            ),
+            (
+                "SELECT id FROM agents UNION ALL SELECT initiator_id FROM interactions ORDER BY 1 LIMIT 3",
+                "all, order asc limit 3: SELECT id, id AS pointsman_key_1 FROM agents UNION ALL SELECT initiator_id, initiator_id AS pointsman_key_1 FROM interactions ORDER BY 1 LIMIT 3",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn text_that_does_not_sort_by_bytes() {
+    are(
+        false,
+        &[
+            ("SELECT id FROM agents ORDER BY name LIMIT 3", "refused Order: name"),
+            (
+                "SELECT id FROM agents ORDER BY name COLLATE \"C\"",
+                "all, order asc: SELECT id, name COLLATE \"C\" AS pointsman_key_1 FROM agents ORDER BY name COLLATE \"C\"",
+            ),
+            ("SELECT min(name) FROM agents", "refused Order: name"),
+            (
+                "SELECT id FROM agents ORDER BY date_trunc('day', created_at)",
+                "all, order asc?: SELECT id, date_trunc('day', created_at) AS pointsman_key_1 FROM agents ORDER BY date_trunc('day', created_at)",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn folded() {
+    are(
+        true,
+        &[
+            (
+                "SELECT community_id, count(*) AS n FROM agents GROUP BY 1 HAVING count(*) > 1 ORDER BY n LIMIT 5",
+                "1: all, append: SELECT community_id AS c1, count(*) AS c2 FROM agents GROUP BY 1\n\
+             any, append: SELECT p.c1 AS community_id, COALESCE(sum(p.c2), 0)::bigint AS n FROM pointsman.lookup_1 p(c1, c2) GROUP BY p.c1 HAVING COALESCE(sum(p.c2), 0)::bigint > 1 ORDER BY n LIMIT 5",
+            ),
+            (
+                "SELECT count(DISTINCT name) FROM agents",
+                "1: all, append: SELECT DISTINCT name AS c1 FROM agents\n\
+             any, append: SELECT count(DISTINCT p.c1) AS count FROM pointsman.lookup_1 p(c1)",
+            ),
+            (
+                "SELECT id, count(*) FROM agents GROUP BY id",
+                "all, append: SELECT id, count(*) FROM agents GROUP BY id",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn of_the_workload() {
+    are(
+        true,
+        &[
+            (
+                "SELECT b.id, a.compatibility[1] * b.compatibility[1] AS compatibility FROM agents a, agents b WHERE a.id = 7 AND b.id <> a.id AND b.active ORDER BY compatibility DESC, b.id LIMIT 10",
+                "1: keys, one: SELECT a.id, a.compatibility FROM agents a WHERE a.id = 7\n\
+             all, order desc, asc limit 10: SELECT b.id, a.compatibility[1] * b.compatibility[1] AS compatibility, a.compatibility[1] * b.compatibility[1] AS pointsman_key_1, b.id AS pointsman_key_2 FROM pointsman.lookup_1 a(id, compatibility), agents b WHERE b.id <> a.id AND b.active ORDER BY compatibility DESC, b.id LIMIT 10",
+            ),
+            (
+                "WITH friends AS (SELECT recipient_id AS id FROM friendships WHERE initiator_id = 7 UNION SELECT initiator_id FROM friendships WHERE recipient_id = 7) SELECT i.id, a.name FROM friends f JOIN interactions i ON i.initiator_id = f.id JOIN agents a ON a.id = i.initiator_id ORDER BY i.id DESC LIMIT 20",
+                "2: keys, one: SELECT recipient_id AS id FROM friendships WHERE initiator_id = 7\n\
+             3: all, append: SELECT initiator_id FROM friendships WHERE recipient_id = 7\n\
+             1 owned [0]: any, append: SELECT p.c1 AS id FROM pointsman.lookup_2 p(c1) UNION SELECT p.c1 AS initiator_id FROM pointsman.lookup_3 p(c1)\n\
+             all, order desc limit 20: SELECT i.id, a.name, i.id AS pointsman_key_1 FROM pointsman.lookup_1 f(id) JOIN interactions i ON i.initiator_id = f.id JOIN agents a ON a.id = i.initiator_id ORDER BY i.id DESC LIMIT 20",
+            ),
+            (
+                "SELECT a.id, f.strength_level FROM friendships f JOIN agents a ON a.id = f.recipient_id WHERE f.initiator_id = 7 ORDER BY f.strength_level DESC LIMIT 100",
+                "1 owned [0]: keys, one: SELECT f.recipient_id, f.strength_level FROM friendships f WHERE f.initiator_id = 7\n\
+             all, order desc limit 100: SELECT a.id, f.strength_level, f.strength_level AS pointsman_key_1 FROM pointsman.lookup_1 f(recipient_id, strength_level) JOIN agents a ON a.id = f.recipient_id ORDER BY f.strength_level DESC LIMIT 100",
+            ),
+        ],
+    );
 }
 
 #[test]
 fn refusals() {
-    let _ = Why::Join;
+    are(
+        true,
+        &[
+            (
+                "SELECT a.id FROM agents a JOIN interactions i ON i.recipient_id = a.id",
+                "refused Join: the join of a and i",
+            ),
+            ("SELECT id, random() FROM agents", "refused Function: random()"),
+            ("SELECT id, frob(id) FROM agents", "refused Function: frob(id)"),
+            ("SELECT * FROM agents FOR UPDATE", "refused Locking: FOR UPDATE"),
+            (
+                "SELECT id FROM agents a WHERE EXISTS (SELECT 1 FROM interactions i WHERE i.recipient_id = a.id)",
+                "refused Subquery: EXISTS (SELECT 1 FROM interactions i WHERE i.recipient_id = a.id)",
+            ),
+            ("SELECT a FROM agents a ORDER BY max(a.id)", "refused Unknown: a"),
+            ("SELECT id FROM agents LIMIT 1 + 1", "refused Order: LIMIT 1 + 1"),
+            ("SELECT * FROM agents TABLESAMPLE system (10)", "refused Function: TABLESAMPLE"),
+            ("SELECT * FROM pointsman.lookup_1, agents", "refused Unknown: lookup_1"),
+            (
+                "WITH RECURSIVE t AS (SELECT id FROM agents) SELECT * FROM t",
+                "refused Subquery: WITH RECURSIVE",
+            ),
+        ],
+    );
 }
