@@ -43,7 +43,9 @@ fn of_query(context: &Context<'_>, n: &pb::CopyStmt) -> Plan {
     let stmt = Node { node: Some(NodeEnum::SelectStmt(query.clone())) };
     let inner = (context.query)(&pb::RawStmt { stmt: Some(Box::new(stmt)), stmt_location: 0, stmt_len: 0 });
     let many = match (&inner.many, Options::read(&n.options)) {
-        (Many::Gather(gather), Ok(options)) if inner.pick == Pick::All && is_plain(context, gather) => {
+        (Many::Gather(gather), Ok(options))
+            if matches!(inner.pick, Pick::All | Pick::Keys(_)) && is_plain(context, gather) =>
+        {
             Many::CopyTo(options.to())
         }
         _ => Many::Refused(refusal(Why::Statement, part, hint)),

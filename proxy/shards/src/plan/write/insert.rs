@@ -71,7 +71,7 @@ pub(super) fn plan(context: &Context<'_>, node: &NodeEnum, n: &pb::InsertStmt) -
     let relation = tree::relation(var);
     let sharded = match context.placement(&relation) {
         Placement::Unsharded => return update::unsharded(context),
-        Placement::Reference => return reference::insert(context, n),
+        Placement::Reference => return reference::changed(context),
         Placement::Sharded(sharded) => sharded,
     };
     if let Some(plan) = update::writes_more(context, &relation) {
@@ -139,28 +139,25 @@ fn of_query(context: &Context<'_>, node: &NodeEnum, query: &pb::SelectStmt) -> P
     if let Some(table) = context.reads().unsharded.first() {
         return refused(Why::Join, format!("{table}, which is on the first shard only"), "read it first");
     }
-    let pick = scopes.pick();
-    let grouped = query.group_clause.is_empty() || {
-        let closure = scopes.closure(&[target]);
-        let grouped = scopes.grouped(query);
-        let same = |key: &Vec<_>| key.iter().all(|col| grouped.iter().any(|by| closure.equal(*by, *col)));
-        scopes.key_columns(target).iter().any(same)
-    };
-    // Rows are a shard's own only if a table's row of that shard comes with each.
+    // Rows lie where their first key says. It has to come from a table whose rows are on the shard that inserts them.
     let closure = scopes.closure(&[target]);
-    let anchored = (0..scopes.items.len())
-        .any(|item| item != target && update::same_key(&scopes, &closure, target, item));
-    let plain = !tree::is_set_operation(query) && grouped && anchored;
-    let aggregates = || update::aggregates(context) && query.group_clause.is_empty();
-    if plain && !aggregates() && update::stays(context, &scopes, target).is_ok() {
-        return Plan { pick, many: Many::Each(Each::Rows) };
+    let keys = scopes.key_columns(target);
+    let whole = scopes.sharded(target).is_some_and(|sharded| sharded.keys.len() == keys.len());
+    let Some(key) = keys.first().filter(|_| whole) else { return refused(Why::Write, part(), hint) };
+    let anchor = (0..scopes.items.len())
+        .find(|item| *item != target && update::found_by(&scopes, &closure, key, (target, *item)));
+    let Some(anchor) = anchor else { return refused(Why::Write, part(), hint) };
+    let grouped = if query.group_clause.is_empty() {
+        !update::aggregates(context)
+    } else {
+        let grouped = scopes.grouped(query);
+        key.iter().all(|col| grouped.iter().any(|by| closure.equal(*by, *col)))
+    };
+    let plain = !tree::is_set_operation(query) && grouped;
+    if plain && update::stays(context, &scopes, anchor).is_ok() {
+        return Plan { pick: scopes.pick(), many: Many::Each(Each::Rows) };
     }
-    match pick {
-        Pick::Keys(keys) => {
-            Plan { pick: Pick::Keys(keys), many: Many::Refused(refusal(Why::Write, part(), hint)) }
-        }
-        _ => refused(Why::Write, part(), hint),
-    }
+    Plan { pick: scopes.pick(), many: Many::Refused(refusal(Why::Write, part(), hint)) }
 }
 
 /// The table that rows are inserted into.

@@ -3,11 +3,8 @@
 //! What the text does not show is not seen: defaults of columns that are left out (`now()`, an identity or a serial whose sequences
 //! have run apart), triggers, and functions that are declared stable and are not. Give such columns their values in the statement.
 
-use pg_query::protobuf as pb;
-
 use super::{Context, each, listed, refused};
 use crate::layout::{FunctionKind, Placement};
-use crate::plan::tree;
 use crate::plan::{Each, Plan, Why};
 
 /// Functions that are stable, and yet not the same on each shard. (`pg_catalog`)
@@ -29,28 +26,19 @@ const OF_A_SERVER: [&str; 12] = [
 /// Aggregates whose result does not depend on the order in which rows are read.
 const ORDERLESS: [&str; 6] = ["count", "min", "max", "bool_and", "bool_or", "every"];
 
-/// The plan of an `INSERT` into a reference table.
-pub(super) fn insert(context: &Context<'_>, n: &pb::InsertStmt) -> Plan {
-    let query = n.select_stmt.as_deref().and_then(tree::query);
-    if query.is_some_and(|query| query.values_lists.is_empty())
-        && let Some(word) = context.says(&["limit", "offset", "fetch", "over", "distinct"])
-    {
-        return refused(
-            Why::Order,
-            format!("{word} in a write to a reference table"),
-            "insert the rows by their values",
-        );
-    }
-    changed(context)
-}
-
-/// The plan of any write to a reference table.
+/// The plan of a write to a reference table.
 pub(super) fn changed(context: &Context<'_>) -> Plan {
     let tables = context.reads();
     let elsewhere = [tables.sharded, tables.unsharded].concat();
     if !elsewhere.is_empty() {
         let part = format!("{}, of which not every shard has the same rows", listed(&elsewhere));
         return refused(Why::Write, part, "read what is needed first and pass it as values");
+    }
+    if !context.facts.reads.is_empty()
+        && let Some(word) = context.says(&["limit", "offset", "fetch", "over", "distinct"])
+    {
+        let part = format!("{word} in a write to a reference table");
+        return refused(Why::Order, part, "read what is needed first and pass it as values");
     }
     let other = context.facts.writes.iter().find(|table| context.placement(table) != Placement::Reference);
     if let Some(other) = other {

@@ -7,7 +7,7 @@ use pointsman_sql::{Relation, ValueRef};
 use super::{Context, listed, one, reference, refusal, refused};
 use crate::layout::{FunctionKind, Placement};
 use crate::pick::Pick;
-use crate::plan::scope::{Closure, ItemId, Known, Lookups, Scopes};
+use crate::plan::scope::{Closure, Col, ItemId, Known, Lookups, Scopes};
 use crate::plan::tree;
 use crate::plan::{Each, Many, Plan, Why};
 
@@ -85,8 +85,7 @@ pub(super) fn unsharded(context: &Context<'_>) -> Plan {
     }
 }
 
-/// Whether each shard can do the write for its own rows of the target, seeing only its own rows of the other tables; else what is in
-/// the way.
+/// Whether each shard can do the write for its own rows of one table, seeing only its own rows of the others; else what is in the way.
 pub(super) fn stays(context: &Context<'_>, scopes: &Scopes<'_>, target: ItemId) -> Result<(), (Why, String)> {
     if let Some(word) = context.says(&["limit", "offset", "fetch", "over", "distinct"]) {
         return Err((Why::Subquery, format!("{word} over rows that differ from shard to shard")));
@@ -105,12 +104,23 @@ pub(super) fn stays(context: &Context<'_>, scopes: &Scopes<'_>, target: ItemId) 
 }
 
 /// Whether two sharded tables' rows that come together lie on the same shard.
-pub(super) fn same_key(scopes: &Scopes<'_>, closure: &Closure<'_>, a: ItemId, b: ItemId) -> bool {
-    let (Some(first), Some(second)) = (scopes.sharded(a), scopes.sharded(b)) else { return false };
-    let same =
-        |a: &Vec<_>, b: &Vec<_>| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| closure.equal(*a, *b));
-    let (keys, others) = (scopes.key_columns(a), scopes.key_columns(b));
-    first.function == second.function && keys.iter().any(|key| others.iter().any(|other| same(key, other)))
+fn same_key(scopes: &Scopes<'_>, closure: &Closure<'_>, a: ItemId, b: ItemId) -> bool {
+    scopes.key_columns(a).iter().any(|key| found_by(scopes, closure, key, (a, b)))
+}
+
+/// Whether rows of a sharded table that come with those of another have a key that is equal to this key of the other's, so that they
+/// lie where it says.
+pub(super) fn found_by(
+    scopes: &Scopes<'_>,
+    closure: &Closure<'_>,
+    key: &[Col],
+    (of, item): (ItemId, ItemId),
+) -> bool {
+    let (Some(first), Some(second)) = (scopes.sharded(of), scopes.sharded(item)) else { return false };
+    let same = |other: &Vec<Col>| {
+        key.len() == other.len() && key.iter().zip(other).all(|(a, b)| closure.equal(*a, *b))
+    };
+    first.function == second.function && scopes.key_columns(item).iter().any(same)
 }
 
 /// Whether the statement calls an aggregate anywhere.

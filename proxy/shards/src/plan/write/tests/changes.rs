@@ -87,6 +87,14 @@ fn what_sees_other_shards_rows_is_refused() {
             "1, 2: Join",
         ),
         ("DELETE FROM agents a USING agents b WHERE a.name = b.name AND a.id < b.id", "all: Join"),
+        (
+            "UPDATE agents SET name = 'x' FROM (SELECT max(initiator_id) k FROM interactions) s WHERE s.k = id",
+            "all: Join",
+        ),
+        (
+            "DELETE FROM agents WHERE id IN (SELECT initiator_id FROM interactions UNION SELECT recipient_id FROM interactions)",
+            "all: Join",
+        ),
         ("UPDATE agents SET name = 'x' WHERE CURRENT OF c", "all: Statement"),
     ]);
 }
@@ -127,6 +135,7 @@ fn other_tables() {
         ("UPDATE communities SET id = (SELECT count(*) FROM communities)", "all: each Copies"),
         ("UPDATE communities SET name = (SELECT string_agg(name, '') FROM communities)", "all: Function"),
         ("DELETE FROM communities WHERE id IN (SELECT community_id FROM agents)", "all: Write"),
+        ("UPDATE communities SET name = (SELECT name FROM communities LIMIT 1)", "all: Order"),
         ("DELETE FROM communities USING settings", "all: Write"),
         ("MERGE INTO agents a USING communities c ON a.id = c.id WHEN MATCHED THEN DELETE", "all: Write"),
         (

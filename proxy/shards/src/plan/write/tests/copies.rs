@@ -20,7 +20,7 @@ fn where_it_goes() {
         ("COPY agents TO STDOUT (FORMAT csv, HEADER)", "all: copy header"),
         ("COPY communities TO STDOUT", "any: Statement"),
         ("COPY settings TO STDOUT", "first: Statement"),
-        ("COPY (SELECT * FROM agents WHERE id = 1) TO STDOUT", "1: Statement"),
+        ("COPY (SELECT * FROM agents WHERE id = 1) TO STDOUT", "1: copy"),
         ("COPY (SELECT name FROM agents WHERE active) TO STDOUT WITH CSV HEADER", "all: copy header"),
         ("COPY (SELECT count(*) FROM agents) TO STDOUT", "all: Statement"),
         ("COPY (SELECT name FROM agents ORDER BY name) TO STDOUT", "all: Statement"),

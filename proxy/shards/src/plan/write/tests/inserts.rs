@@ -79,6 +79,10 @@ fn queries_that_stay_on_their_shards() {
             "3: each Rows",
         ),
         (
+            "INSERT INTO agents (id) SELECT initiator_id FROM interactions WHERE initiator_id = 3 LIMIT 9",
+            "3: Write",
+        ),
+        (
             "INSERT INTO friendships SELECT initiator_id, count(*) FROM interactions GROUP BY initiator_id",
             "all: each Rows",
         ),
@@ -103,6 +107,13 @@ fn queries_whose_rows_would_move_or_double_are_refused() {
         "INSERT INTO agents (id) SELECT g FROM generate_series(1, 3) g",
         "INSERT INTO agents (id) SELECT initiator_id FROM interactions UNION ALL SELECT 1",
         "INSERT INTO orders (region, number) SELECT region, line FROM lines",
+        "INSERT INTO profiles (agent_id, handle) SELECT agent_id + 1, handle FROM profiles",
+        "INSERT INTO profiles (agent_id, handle) SELECT agent_id + 1, handle FROM profiles WHERE handle = 'x'",
+        "INSERT INTO profiles (agent_id, handle) SELECT a.id, p.handle FROM agents a JOIN profiles p ON p.age = a.community_id",
+        "INSERT INTO friendships SELECT max(initiator_id) FROM interactions GROUP BY initiator_id",
+        "INSERT INTO agents (id) SELECT initiator_id FROM interactions WHERE initiator_id = 5 UNION ALL SELECT 6",
+        "INSERT INTO agents (id) SELECT 6 UNION ALL SELECT initiator_id FROM interactions WHERE initiator_id = 5",
+        "INSERT INTO agents (id) SELECT max(initiator_id) + 1 FROM interactions WHERE initiator_id = 5",
         "INSERT INTO friendships SELECT min(initiator_id) FROM interactions GROUP BY recipient_id",
     ] {
         let found = show(text);
