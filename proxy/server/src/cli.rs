@@ -70,7 +70,7 @@ Signals:
 Exit codes: 0 ended by a signal, 1 could not start, 2 the command line or configuration is wrong.";
 
 #[derive(Debug, Args)]
-#[command(after_help = SERVE_EXAMPLES, group(ArgGroup::new("what").required(true).args(["config", "primary"])))]
+#[command(after_help = SERVE_EXAMPLES, group(ArgGroup::new("what").required(true).args(["config", "primary", "shard"])))]
 struct Serve {
     /// Configuration file (YAML), in place of all other flags but --workers and --log.
     #[arg(long, value_name = "FILE")]
@@ -96,6 +96,9 @@ struct Cluster {
     /// A replica; may be repeated. User and password may be left out: they are the primary's.
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     replica: Vec<String>,
+    /// A shard's primary; repeated, in order, in place of --primary. Policies declare how tables are spread.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "replica"])]
+    shard: Vec<String>,
     /// Server connections for each database, user and server [default: 20]
     #[arg(long, value_name = "N", conflicts_with = "config")]
     pool_size: Option<usize>,
@@ -186,6 +189,7 @@ impl Cluster {
             listen: self.listen,
             primary: self.primary.unwrap_or_default(),
             replicas: self.replica,
+            shards: self.shard,
             pool_size: self.pool_size,
             pool_mode: match self.pool_mode {
                 Mode::Transaction => PoolMode::Transaction,

@@ -19,6 +19,7 @@ pub mod replication;
 mod running;
 pub mod serve;
 pub mod session;
+pub mod sharded;
 pub mod transport;
 pub mod twophase;
 pub mod upstream;

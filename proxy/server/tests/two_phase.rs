@@ -66,7 +66,9 @@ impl Shards {
             cluster.name = format!("s{number}");
             Arc::new(Cluster::new(cluster))
         });
-        Group::new("social", clusters.collect(), DATABASE, 1).expect("a group").with_terms(TERMS)
+        Group::new("social", clusters.map(|cluster| (cluster, DATABASE.to_owned())).collect(), 1)
+            .expect("a group")
+            .with_terms(TERMS)
     }
 
     /// A transaction that has inserted `id` on each shard.

@@ -1,6 +1,7 @@
 //! How a table's rows are spread, in the words of PostgreSQL's partitions.
 
 use pointsman_shards::function::Function;
+use pointsman_shards::key::Key;
 
 /// How rows are spread over partitions, one for each shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,30 @@ impl From<&Function> for Spread {
     fn from(function: &Function) -> Self {
         match function {
             Function::Modulo => Self::Modulo,
+            Function::Hash => Self::Hash,
+            Function::Range(ranges) => Self::Range(ranges.iter().map(Range::of).collect()),
+            Function::List(list) => Self::List {
+                values: list.values().map(|(key, shard)| (written(key), shard)).collect(),
+                default: list.other(),
+            },
+            Function::Ring(_) => Self::Untold,
         }
+    }
+}
+
+impl Range {
+    fn of(range: &pointsman_shards::function::Range) -> Self {
+        let bound = |key: &Option<Key<'static>>| key.as_ref().and_then(written);
+        Self { from: bound(&range.from), to: bound(&range.to), shard: range.shard }
+    }
+}
+
+/// A key as PostgreSQL reads it; `None` is NULL.
+fn written(key: &Key<'_>) -> Option<String> {
+    match key {
+        Key::Null => None,
+        Key::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+        key => Some(key.to_string().trim_matches('\'').to_owned()),
     }
 }
 

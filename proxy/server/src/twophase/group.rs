@@ -19,10 +19,9 @@ use crate::upstream::cluster::Cluster;
 pub struct Group {
     /// What it is called: ASCII letters, digits, `_` and `-`.
     pub name: String,
-    /// Its shards, in the order that placement counts them. The first holds the decisions.
-    pub shards: Vec<Arc<Cluster>>,
-    /// What the servers call the database.
-    pub database: String,
+    /// Its shards, in the order that placement counts them, each with what its servers call the database. The first holds the
+    /// decisions.
+    pub shards: Vec<(Arc<Cluster>, String)>,
     /// This proxy's number; it is part of transactions' names, for those who read them.
     pub node: u32,
     /// How long things may take.
@@ -82,7 +81,7 @@ impl Group {
     ///
     /// # Errors
     /// A name that does not fit into that of a prepared transaction; no shard.
-    pub fn new(name: &str, shards: Vec<Arc<Cluster>>, database: &str, node: u32) -> Result<Self, String> {
+    pub fn new(name: &str, shards: Vec<(Arc<Cluster>, String)>, node: u32) -> Result<Self, String> {
         if !fits(name) {
             return Err(format!(
                 "a group's name has 1 to {GROUP_BYTES_MAX} ASCII letters, digits, `_` and `-`; `{name}` does not"
@@ -95,7 +94,6 @@ impl Group {
             name: name.to_owned(),
             able: shards.iter().map(|_| AtomicU64::new(0)).collect(),
             shards,
-            database: database.to_owned(),
             node,
             terms: Terms::default(),
             counts: Counts::default(),
@@ -146,7 +144,7 @@ impl Group {
     /// 55000 with a hint that names the setting; 08001 or 08006 for a shard that does not answer.
     pub async fn ready(&self) -> Result<(), Fault> {
         let unasked = (0..self.shards.len())
-            .filter(|shard| self.able[*shard].load(Ordering::Acquire) != self.shards[*shard].era());
+            .filter(|shard| self.able[*shard].load(Ordering::Acquire) != self.shards[*shard].0.era());
         for outcome in each(unasked.map(|shard| self.ask_able(shard)).collect()).await {
             outcome?;
         }
@@ -154,12 +152,12 @@ impl Group {
     }
 
     async fn ask_able(&self, shard: usize) -> Result<(), Fault> {
-        let era = self.shards[shard].era();
+        let era = self.shards[shard].0.era();
         let own = connect(self, shard).await?;
         let rows =
             question(&own, self.terms.step, "SHOW max_prepared_transactions").await.map_err(Fault::from)?;
         if rows.first().and_then(|row| row.first()).is_some_and(|value| value == "0") {
-            let cluster = &self.shards[shard].config().name;
+            let cluster = &self.shards[shard].0.config().name;
             let told = format!(
                 "shard {shard} ({cluster}) takes no prepared transactions, which a transaction on several shards needs"
             );

@@ -68,7 +68,7 @@ impl<'a> Desk<'a> {
             || Fault::pointsman("53300", format!("no connection for the log within {:?}", group.terms.step));
         let permit = tokio::time::timeout(group.terms.step, group.log.permits.acquire()).await;
         let permit = permit.map_err(|_| full())?.map_err(|_| full())?;
-        let cluster = &group.shards[0];
+        let (cluster, _) = &group.shards[0];
         let servers = cluster.servers();
         let primary = cluster.primary().and_then(|index| servers.get(index)).cloned();
         let idle = {

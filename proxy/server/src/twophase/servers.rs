@@ -61,12 +61,12 @@ impl Failure {
 
 /// A connection to the primary of a shard, as the cluster's own user.
 pub(super) async fn connect(group: &Group, shard: usize) -> Result<Own, Fault> {
-    let cluster = &group.shards[shard];
+    let (cluster, database) = &group.shards[shard];
     let (config, servers) = (cluster.config(), cluster.servers());
     let primary = cluster.primary().and_then(|index| servers.get(index));
     let primary = primary
         .ok_or_else(|| Fault::upstream("08001", format!("shard {shard} has no primary at the moment")))?;
-    let own = own::connect(&config, primary, &group.database, group.terms.step).await?;
+    let own = own::connect(&config, primary, database, group.terms.step).await?;
     own::ask(group.terms.step, own.batch_execute(SETTINGS)).await?;
     Ok(own)
 }
