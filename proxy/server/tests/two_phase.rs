@@ -197,6 +197,7 @@ async fn commits_on_all_or_says_why_on_none() {
     for seat in &mut seats {
         assert_eq!(seat.wire.value("SELECT 1 + count(*) FROM t WHERE id < 0").await, "1");
     }
+    drop(seats);
     shards.recovered().await;
     // What is old and settled is forgotten.
     let group = shards.group("postgres").with_terms(Terms { retention: Duration::ZERO, ..TERMS });

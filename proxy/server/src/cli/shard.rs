@@ -71,6 +71,9 @@ struct Init {
     apply: bool,
 }
 
+/// Where a table is.
+type Placing = dyn Fn(&Relation) -> Placement;
+
 /// Why nothing was made.
 enum Failure {
     /// The command line, a file, or what the shards have.
@@ -127,11 +130,7 @@ impl Init {
     }
 
     /// What is to be made, by what the shards have.
-    async fn design(
-        &self,
-        shards: &[&ClusterConfig],
-        placement: &dyn Fn(&Relation) -> Placement,
-    ) -> Result<Design, Failure> {
+    async fn design(&self, shards: &[&ClusterConfig], placement: &Placing) -> Result<Design, Failure> {
         let mut found = Vec::new();
         for cluster in shards {
             found.push(read::tables(cluster, &self.database, cluster.connect_timeout()).await?);
@@ -191,7 +190,7 @@ fn cluster<'a>(config: &'a Config, name: &str) -> Result<&'a ClusterConfig, Fail
 }
 
 /// Where the policies of a configuration say that tables are.
-fn placement(config: &Config) -> Result<Box<dyn Fn(&Relation) -> Placement>, Failure> {
+fn placement(config: &Config) -> Result<Box<Placing>, Failure> {
     config.policy_set().map_err(|error| Failure::Wrong(error.to_string()))?;
     Ok(Box::new(|_| Placement::Unsharded))
 }
