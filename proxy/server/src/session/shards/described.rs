@@ -50,11 +50,6 @@ impl Described {
         description.encode(&mut out);
         Ok(out.freeze())
     }
-
-    /// Columns that it returns.
-    pub fn width(&self) -> usize {
-        self.columns.as_ref().map_or(0, Vec::len)
-    }
 }
 
 /// The format of a column, by codes as `Bind` has them.

@@ -284,7 +284,7 @@ impl Target {
     }
 
     fn key_use(&self, tuples: Box<[Box<[ValueRef]>]>) -> KeyUse {
-        KeyUse { sharded: self.sharded.clone(), types: self.types.clone(), values: KeyValues::Tuples(tuples) }
+        KeyUse { sharded: self.sharded.clone(), types: self.types.clone(), values: KeyValues::Rows(tuples) }
     }
 }
 

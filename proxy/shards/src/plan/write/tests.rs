@@ -44,7 +44,7 @@ fn plan_with(text: &str, schema: &dyn Schema) -> Plan {
 fn key(text: &str, used: &KeyUse) -> String {
     let literals = pointsman_sql::literals(text.as_bytes(), LexRules::default()).unwrap();
     match &used.values {
-        KeyValues::Tuples(rows) => {
+        KeyValues::Tuples(rows) | KeyValues::Rows(rows) => {
             let row =
                 |row: &[_]| row.iter().map(|v| shown(text, &literals, *v)).collect::<Vec<_>>().join("/");
             rows.iter().map(|values| row(values)).collect::<Vec<_>>().join(" ")

@@ -174,7 +174,7 @@ fn ten_thousand_rows() {
     let Many::Insert(insert) = &long.many else { panic!("{:?}", long.many) };
     assert!(insert.rows.iter().map(|row| &row.text).eq(&list));
     // Three literals in each row, of which the key is the first.
-    let literal = |n: usize| KeyValues::Tuples([[ValueRef::Literal(3 * n)].into()].into());
+    let literal = |n: usize| KeyValues::Rows([[ValueRef::Literal(3 * n)].into()].into());
     assert!(insert.rows.iter().enumerate().all(|(n, row)| row.key.values == literal(n)));
     assert_eq!(long, plan(&text));
 }
