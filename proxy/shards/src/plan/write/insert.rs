@@ -261,7 +261,7 @@ impl Target {
         let skips = |clause: &pb::OnConflictClause| -> bool {
             clause.action() != pb::OnConflictAction::OnconflictUpdate || clause.where_clause.is_some()
         };
-        let row = |(row, key)| InsertRow {
+        let row = |(row, key): (&super::rows::Row, &Key)| InsertRow {
             text: rows.text(row).to_owned(),
             key: self.key_use([key.clone()].into()),
         };
