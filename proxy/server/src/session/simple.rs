@@ -35,7 +35,7 @@ impl Session {
             judged = self.judge_query(frame_len).unwrap_or(judged);
         }
         if self.shards.is_some() {
-            match self.query_way(frame_len, &judged.verdict) {
+            match self.query_way(frame_len, &judged) {
                 Ok(Way::Here) => judged = self.judge_query(frame_len).unwrap_or(judged),
                 Ok(Way::NotYet) => return Ok(Taken::NotNow),
                 Ok(Way::Across(planned)) => return self.query_across(header, &judged, planned).await,

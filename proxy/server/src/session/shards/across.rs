@@ -1,11 +1,11 @@
 //! Statements that inner sessions run as they are: on one shard that the session cannot turn to, or, writing, on several, where
 //! they commit together.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use pointsman_cache::Protocol;
 use pointsman_shards::pick::Picked;
 use pointsman_shards::plan::{Each, Insert, Many};
-use pointsman_wire::frontend::{Bind, Execute, Query};
+use pointsman_wire::frontend::{Bind, Execute};
 
 use super::super::Session;
 use super::super::cached::Execution;
@@ -50,7 +50,7 @@ impl Reply {
                 b'C' => reply.tag = tag_of(&frame),
                 b'E' => {
                     let fault = Fault::from_server(frame.bytes);
-                    finish(leg).await?;
+                    while leg.frame().await?.tag != b'Z' {}
                     return Err(fault);
                 }
                 b'Z' => return Ok(reply),
@@ -66,7 +66,8 @@ impl Participant for Leg {
     }
 
     async fn run(&mut self, sql: &str) -> Result<String, Trouble> {
-        Query { sql: sql.as_bytes() }.encode(&mut self.out);
+        self.settle().await.map_err(Trouble::Lost)?;
+        self.query(sql.as_bytes());
         let mut tag = String::new();
         let mut refused = None;
         loop {
@@ -144,7 +145,7 @@ impl Session {
         let texts = self.texts(many, asked, set.iter())?;
         let mut legs: Vec<Leg> = texts.iter().filter_map(|(shard, _)| self.open_leg(*shard)).collect();
         for (leg, (_, text)) in legs.iter_mut().zip(&texts) {
-            Query { sql: b"BEGIN" }.encode(&mut leg.out);
+            leg.query(b"BEGIN");
             self.put_execution(leg, asked, text)?;
         }
         let replies = match self.attend_work(false, replies(&mut legs, limit)).await {
@@ -220,7 +221,7 @@ impl Session {
     /// Appends an execution of a text with the client's values.
     fn put_execution(&self, leg: &mut Leg, asked: &Execution<'_>, sql: &[u8]) -> Result<(), Fault> {
         if asked.protocol == Protocol::Simple {
-            Query { sql }.encode(&mut leg.out);
+            leg.query(sql);
             return Ok(());
         }
         put_parse(&mut leg.out, sql, asked.known_types);
@@ -229,7 +230,7 @@ impl Session {
         own.encode(&mut rest);
         Bind { portal: b"", statement: b"", rest: &rest }.encode(&mut leg.out);
         Execute { portal: b"", max_rows: 0 }.encode(&mut leg.out);
-        leg.out.put_slice(super::SYNC);
+        leg.sync();
         Ok(())
     }
 
@@ -338,12 +339,6 @@ async fn replies(legs: &mut [Leg], limit: usize) -> Result<Vec<(usize, Reply)>, 
         replies.push((leg.shard, reply));
     }
     Ok(replies)
-}
-
-/// Reads up to the next ReadyForQuery.
-async fn finish(leg: &mut Leg) -> Result<(), Fault> {
-    while leg.frame().await?.tag != b'Z' {}
-    Ok(())
 }
 
 /// Rows of several shards in the order of the rows that were inserted, as far as each row gave one.

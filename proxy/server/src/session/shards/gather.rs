@@ -2,7 +2,7 @@
 
 use std::task::Poll;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use pointsman_shards::Values;
 use pointsman_shards::key::{Key, KeyType};
 use pointsman_shards::lookup::{LookupRows, substitute};
@@ -88,7 +88,7 @@ impl Session {
             put_parse(&mut leg.out, sql.as_bytes(), &types);
             self.put_bind(leg, run.asked, &found, &formats)?;
             Execute { portal: b"", max_rows: 0 }.encode(&mut leg.out);
-            leg.out.put_slice(super::SYNC);
+            leg.sync();
         }
         if let Sink::Client { description: Some(description), .. } = &sink {
             self.io.to_client.extend(description);

@@ -124,7 +124,7 @@ impl Session {
         }
     }
 
-    fn verdict_of_text(&self, sql: &[u8]) -> Arc<Verdict> {
+    pub(super) fn verdict_of_text(&self, sql: &[u8]) -> Arc<Verdict> {
         judge(sql, self.wants.rules(), &self.shared.account.database.catalog()).verdict
     }
 

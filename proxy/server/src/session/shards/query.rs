@@ -12,7 +12,7 @@ use pointsman_shards::pick::Picked;
 use pointsman_shards::plan::{Many, Refusal, Why};
 
 use super::super::cached::Execution;
-use super::super::judge::{Judged, Marks, Verdict, judge};
+use super::super::judge::{Judged, Marks, judge};
 use super::super::request::Taken;
 use super::super::{Session, message};
 use super::gather::{Run, Sink};
@@ -31,15 +31,14 @@ pub(super) enum Outcome {
 
 impl Session {
     /// Finds the way of the simple query at the front of the inbox.
-    pub(in crate::session) fn query_way(
-        &mut self,
-        frame_len: usize,
-        verdict: &Verdict,
-    ) -> Result<Way, Fault> {
+    pub(in crate::session) fn query_way(&mut self, frame_len: usize, judged: &Judged) -> Result<Way, Fault> {
         let inbox = std::mem::take(&mut self.io.from_client);
         let body = inbox.bytes().get(5..frame_len).unwrap_or_default();
         let way = match Query::decode(body) {
-            Ok(Query { sql }) => self.find_way(verdict, &Execution::of_text(sql)),
+            Ok(Query { sql }) => {
+                let several = judged.facts.statements.len() > 1;
+                self.find_way(&judged.verdict, &Execution::of_text(sql), several)
+            }
             Err(_) => Ok(Way::Here),
         };
         self.io.from_client = inbox;
@@ -142,7 +141,8 @@ impl Session {
         let why = Why::ALL.iter().position(|why| *why == refusal.why).unwrap_or(0);
         let rules = self.wants.rules();
         let coordinator = self.shards.as_ref().and_then(|shards| shards.coordinator());
-        let reads = judge(asked.sql, rules, &self.shared.account.database.catalog()).verdict.marks.has(Marks::READ);
+        let reads =
+            judge(asked.sql, rules, &self.shared.account.database.catalog()).verdict.marks.has(Marks::READ);
         match coordinator.filter(|_| reads) {
             Some(lane) => {
                 self.count_across(|counts| &counts.coordinated[why]);
@@ -165,6 +165,6 @@ impl Session {
 
 /// The error of a statement that cannot be done on several shards.
 pub(super) fn refused(refusal: &Refusal) -> Fault {
-    let told = format!("the statement is for several shards, and {} cannot be done there", refusal.part);
+    let told = format!("cannot be done on several shards: {}", refusal.part);
     Fault::pointsman("0A000", told).hint(refusal.hint.clone())
 }

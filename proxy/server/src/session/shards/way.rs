@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pointsman_shards::pick::Picked;
 use pointsman_shards::values::Values;
-use pointsman_sql::ClientEncoding;
+use pointsman_sql::{ClientEncoding, split};
 use pointsman_wire::backend::TransactionStatus;
 
 use super::super::Session;
@@ -65,14 +65,36 @@ impl Session {
         }
     }
 
+    /// The shards that the statements of one text are for, all together.
+    fn picked_together(&self, sql: &[u8]) -> Result<Picked, Fault> {
+        let mut all = Picked::Any;
+        for range in split(sql, self.wants.rules()).unwrap_or_default() {
+            let one = sql.get(range).unwrap_or_default();
+            let verdict = self.verdict_of_text(one);
+            let Some(planned) = self.planned(one, &verdict, false) else { continue };
+            all = match (all, self.picked(&planned, &Execution::of_text(one))?) {
+                (Picked::Any, picked) | (picked, Picked::Any) => picked,
+                (Picked::Shards(mut set), Picked::Shards(more)) => {
+                    set.add(more);
+                    Picked::Shards(set)
+                }
+            };
+        }
+        Ok(all)
+    }
+
     /// Turns to the shard that an execution is for, if that is one and the session may.
     pub(in crate::session) fn find_way(
         &mut self,
         verdict: &Verdict,
         asked: &Execution<'_>,
+        several: bool,
     ) -> Result<Way, Fault> {
         let Some(planned) = self.planned(asked.sql, verdict, false) else { return Ok(Way::Here) };
-        let picked = self.picked(&planned, asked)?;
+        let picked = match several {
+            true => self.picked_together(asked.sql)?,
+            false => self.picked(&planned, asked)?,
+        };
         Ok(self.take_way(picked, &planned, asked.sql, verdict))
     }
 
