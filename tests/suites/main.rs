@@ -32,6 +32,7 @@ mod read_after_write;
 mod reload;
 mod routing;
 mod settings;
+mod shards;
 mod sharing;
 mod tls;
 mod topology;
