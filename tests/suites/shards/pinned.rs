@@ -26,6 +26,9 @@ async fn refusal(wire: &mut Wire, sql: &str) -> Frame {
 /// Without two-phase commit a transaction stays on its first shard.
 #[tokio::test]
 async fn a_transaction_is_pinned_to_its_first_shard() {
+    if Proxy::is_direct() {
+        return;
+    }
     let (stage, _proxy, mut wire) = setting(ONE_SHARD_WRITES).await;
     wire.run("BEGIN").await;
     wire.run("UPDATE agents SET name = 'one' WHERE id = 1").await;
