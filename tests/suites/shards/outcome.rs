@@ -7,6 +7,9 @@ use super::sql::Order;
 /// SQLSTATE of a refusal.
 const REFUSED: &str = "0A000";
 
+/// Rows of a difference that are printed.
+const ROWS_SHOWN: usize = 20;
+
 /// The answer to one execution.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outcome {
@@ -100,8 +103,29 @@ pub(crate) fn verdict(whole: &[Frame], sharded: &[Frame], order: &Order) -> Verd
 }
 
 fn differs(what: &str, whole: &[Frame], sharded: &[Frame]) -> Verdict {
-    let shown = |frames: &[Frame]| pretty(&frames[..frames.len().min(40)]);
-    Verdict::Differs(format!("{what}\n  whole:\n{}  sharded:\n{}", shown(whole), shown(sharded)))
+    let lacks = |frames: &[Frame], other: &[Frame]| {
+        let rows = |frames: &[Frame]| frames.iter().filter(|frame| frame.tag == b'D').cloned().collect();
+        without(rows(frames), rows(other))
+    };
+    let (only_whole, only_sharded) = (lacks(whole, sharded), lacks(sharded, whole));
+    // Rows that both have would hide those that one lacks, unless it is their order that differs.
+    let order = only_whole.is_empty() && only_sharded.is_empty();
+    let shown = |frames: &[Frame], own: &[Frame]| {
+        let others = frames.iter().filter(|frame| order || frame.tag != b'D').cloned();
+        let all: Vec<Frame> = own.iter().take(ROWS_SHOWN).cloned().chain(others.take(ROWS_SHOWN)).collect();
+        pretty(&all)
+    };
+    let (whole, sharded) = (shown(whole, &only_whole), shown(sharded, &only_sharded));
+    Verdict::Differs(format!("{what}\n  whole, its own rows first:\n{whole}  sharded:\n{sharded}"))
+}
+
+/// What one list has more of than the other.
+pub(crate) fn without<T: PartialEq>(list: Vec<T>, mut other: Vec<T>) -> Vec<T> {
+    let mut gone = |item: &T| {
+        let at = other.iter().position(|found| found == item);
+        at.map(|at| other.swap_remove(at)).is_none()
+    };
+    list.into_iter().filter(|item| gone(item)).collect()
 }
 
 /// How it ends if one of them failed.

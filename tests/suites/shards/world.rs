@@ -5,6 +5,7 @@ use pointsman_tests::{Proxy, SOCIAL, Shard, Stage, StageBuilder, WHOLE, Wire};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::outcome::without;
 use super::values::{Type, Value};
 use crate::common::policy;
 
@@ -319,11 +320,12 @@ impl World {
             }
             got.extend(here);
         }
-        let mut sorted = want;
-        sorted.sort();
-        got.sort();
-        let same = table.place == Place::Reference || got == sorted;
-        (!same).then(|| format!("{}: the shards have {got:?}\nthe whole has {sorted:?}", table.name))
+        if table.place == Place::Reference {
+            return None;
+        }
+        let (lost, new) = (without(want.clone(), got.clone()), without(got, want));
+        let same = lost.is_empty() && new.is_empty();
+        (!same).then(|| format!("{}: only the shards have {new:?}\nonly the whole has {lost:?}", table.name))
     }
 }
 
