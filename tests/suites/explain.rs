@@ -78,7 +78,7 @@ async fn ready_made_policies_are_well() {
     let policies = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
     let committed = std::fs::read(policies.join("policy.schema.json")).expect("the schema");
     assert!(schema.stdout == committed, "pointsman schema > policies/policy.schema.json");
-    for file in ["read-write-split.yaml", "guard-rails.yaml", "agents.yaml"] {
+    for file in ["read-write-split.yaml", "guard-rails.yaml", "agents.yaml", "shards.yaml"] {
         let check = Command::new(program()).arg("check").arg(policies.join(file)).output();
         let check = check.expect("the program runs");
         assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));

@@ -16,6 +16,7 @@ mod who;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use pointsman_shards::FunctionKind;
 use pointsman_sql::{FunctionName, Relation, TypeName};
 
 use crate::caching::{AsksWho, KeyColumn};
@@ -81,6 +82,10 @@ pub struct Catalog {
     role_settings: HashMap<Box<str>, Box<str>>,
     /// Relations that are not known are taken for plain tables.
     assumed: bool,
+    /// The database's own collation sorts by bytes.
+    bytewise: bool,
+    /// Whose catalog it is: see [`Catalog::origin`].
+    origin: u32,
 }
 
 /// All overloads of one name in one schema.
@@ -96,6 +101,8 @@ struct Function {
     reads: Box<[Relation]>,
     /// Whose session its result is for.
     asks: AsksWho,
+    /// What it is, as far as spreading its calls over shards depends on it.
+    kind: FunctionKind,
 }
 
 impl Function {
@@ -194,6 +201,29 @@ impl Catalog {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// A number that the catalogs of one database have in common, and no other's.
+    #[must_use]
+    pub fn origin(&self) -> u32 {
+        self.origin
+    }
+
+    /// The catalog of the database with this number.
+    #[must_use]
+    pub fn of(mut self, origin: u32) -> Self {
+        self.origin = origin;
+        self
+    }
+
+    /// What a function is, as far as spreading its calls over shards depends on it: the worst of all overloads.
+    #[must_use]
+    pub fn function_kind(&self, name: &FunctionName) -> FunctionKind {
+        let kind = |function: &Function| match (function.kind, function.volatility) {
+            (FunctionKind::Plain, Volatility::Volatile) => FunctionKind::Volatile,
+            (kind, _) => kind,
+        };
+        self.overloads(name).map(kind).reduce(FunctionKind::worse).unwrap_or(FunctionKind::Unknown)
     }
 
     /// What stands in the way of calling this function on a replica.

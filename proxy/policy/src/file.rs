@@ -4,10 +4,9 @@ use crate::catalog::Volatility;
 use crate::check::Test;
 use crate::format::{self, FILE};
 use crate::overrides::Overrides;
-use crate::pattern::NamePattern;
 use crate::problem::{PolicyError, Problems};
 use crate::rule::{self, Home, Mode, Rule};
-use crate::tables::{TableFacts, Tables};
+use crate::tables::{self, Tables};
 use crate::yaml::{self, Node, Place};
 
 /// One policy file.
@@ -57,7 +56,8 @@ impl Reader<'_, '_> {
         let name = document.get("metadata").and_then(|node| node.get("name"));
         let spec = document.get("spec");
         let under = |key: &str| spec.and_then(|node| node.get(key));
-        let tables = under("tables").map(tables).unwrap_or_default();
+        let tables = under("tables").map(|node| tables::read::tables(node, self.path, self.problems));
+        let tables = tables.unwrap_or_default();
         let home = Home {
             path: self.path.into(),
             policy: name.and_then(Node::text).unwrap_or_default().into(),
@@ -135,16 +135,4 @@ fn overrides(node: &Node) -> Overrides {
         }
     }
     overrides
-}
-
-fn tables(node: &Node) -> Tables {
-    let mut tables = Tables::default();
-    for (name, value) in node.entries() {
-        let facts = TableFacts {
-            large: value.get("large").and_then(Node::boolean).unwrap_or(false),
-            read_from_primary: value.get("read_from").and_then(Node::text) == Some("primary"),
-        };
-        tables.add(NamePattern::new(&name.name), facts);
-    }
-    tables
 }

@@ -24,6 +24,8 @@ pub(crate) enum Shape {
     Bool,
     /// A whole number from zero.
     Count,
+    /// A whole number of 64 bits.
+    Integer,
     /// Text with a syntax of its own.
     Leaf(&'static Leaf),
     /// One word of a closed set.
@@ -112,6 +114,46 @@ const SPEC: &[Key] = &[
 const TABLE: &[Key] = &[
     key("large", Shape::Bool, "Whether `large: true` in a rule's match means this table."),
     key("read_from", Shape::Words(&["primary"]), "`primary`: reads of the table never go to a replica."),
+    key("shard_key", COLUMNS, "The column, or the columns together, by which rows are spread over shards."),
+    key(
+        "also",
+        Shape::List(&COLUMNS),
+        "Further keys, each of a column or of several together, that name the same entity in every row.",
+    ),
+    key(
+        "function",
+        Shape::Words(&["modulo", "hash", "range", "list", "ring"]),
+        "From a key to its shard. Default: modulo for a key of one column, hash for one of several.",
+    ),
+    key(
+        "key_type",
+        Shape::Words(&["integer", "text", "uuid", "bytea", "date", "timestamp", "timestamptz"]),
+        "The type of the key that `ranges` and `values` are written for. Default: integer.",
+    ),
+    key("ranges", Shape::Sequence(&Shape::Map(RANGE)), "For `range`: ranges of keys, each on a shard."),
+    key("values", Shape::Sequence(&Shape::Map(LISTED)), "For `list`: keys, each on a shard."),
+    key("default_shard", Shape::Count, "For `list`: the shard of all other keys. Default: they have none."),
+    key("points", Shape::Count, "For `ring`: how many points each shard has. Default: 512."),
+    key("reference", Shape::Bool, "Whether the table is whole on every shard."),
+    key("unsharded", Shape::Bool, "Whether the table is whole on the first shard, as what is not declared."),
+    key("id", Shape::Text, "A column that is filled with a new id where an INSERT leaves it out."),
+];
+
+/// What may be said of a table.
+pub(crate) const TABLE_SHAPE: Shape = Shape::Map(TABLE);
+
+const COLUMNS: Shape = Shape::List(&Shape::Text);
+const KEY_VALUE: Shape = Shape::Or(&[Shape::Text, Shape::Integer]);
+
+const RANGE: &[Key] = &[
+    key("from", KEY_VALUE, "The lowest key. Default: there is none."),
+    key("to", KEY_VALUE, "The key after the highest. Default: there is none."),
+    required("shard", Shape::Count, "The shard, from 0."),
+];
+
+const LISTED: &[Key] = &[
+    required("shard", Shape::Count, "The shard, from 0."),
+    required("values", Shape::List(&KEY_VALUE), "The keys."),
 ];
 
 const RULE: &[Key] = &[

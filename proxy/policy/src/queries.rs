@@ -22,11 +22,13 @@ pub enum Question {
     Columns,
     /// [`ROLE_SETTINGS`].
     RoleSettings,
+    /// [`COLLATION`].
+    Collation,
 }
 
 impl Question {
     /// All questions; together their answers are the catalog.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Functions,
         Self::Relations,
         Self::Policies,
@@ -36,6 +38,7 @@ impl Question {
         Self::Families,
         Self::Columns,
         Self::RoleSettings,
+        Self::Collation,
     ];
 
     /// The statement.
@@ -51,13 +54,15 @@ impl Question {
             Self::Families => FAMILIES,
             Self::Columns => COLUMNS,
             Self::RoleSettings => ROLE_SETTINGS,
+            Self::Collation => COLLATION,
         }
     }
 }
 
 /// schema, name, volatility (`i`, `s`, `v`; of a user's aggregate, the worst of its parts), built in (`t`, `f`), the
 /// definition of a user's function, whether `value.name` may call it (`t`, `f`), whether what it does cannot be read
-/// (`t`, `f`), the defaults of a user's function's arguments.
+/// (`t`, `f`), the defaults of a user's function's arguments, what kind of function it is (`pg_proc.prokind`, or `r` for one
+/// that returns rows).
 ///
 /// Of functions in C those may leave something in the session that are volatile and not safe in parallel: whoever says
 /// of a function that it is, says that it keeps no state there. What triggers in C do is known well enough.
@@ -87,7 +92,8 @@ SELECT n.nspname::pg_catalog.text, p.proname::pg_catalog.text,
         OR p.prorettype OPERATOR(pg_catalog.=) 'pg_catalog.trigger'::pg_catalog.regtype::pg_catalog.oid)
     THEN 'f' ELSE 't' END,
   CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-    THEN pg_catalog.pg_get_expr(p.proargdefaults, 0::pg_catalog.oid) ELSE '' END
+    THEN pg_catalog.pg_get_expr(p.proargdefaults, 0::pg_catalog.oid) ELSE '' END,
+  CASE WHEN p.proretset THEN 'r' ELSE p.prokind::pg_catalog.text END
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace";
@@ -241,27 +247,42 @@ JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) i.inhparent
 JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) p.relnamespace
 WHERE p.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f}'::pg_catalog.\"char\"[])";
 
-/// schema and name of a user's table, a column, its type (`pg_type.oid`) or 0, its place (`pg_attribute.attnum`). The
-/// type is 0 unless rows can be told apart by the column's values: integers, booleans, UUIDs, and text without a length
-/// (which values are cut to) that is equal only where its bytes are; none that are computed from other columns.
+/// schema and name of a user's table, a column, its type (`pg_type.oid`) or 0, its place (`pg_attribute.attnum`), its type whatever
+/// it is, whether its values sort by their bytes (`t`, `f`; `d`: as the
+/// database's do), whether those that are equal are so byte by byte (`t`, `f`), `attnotnull`
+/// (`t`, `f`). The first type is 0 unless rows can be told apart by the column's values: integers, booleans, UUIDs, and text
+/// without a length (which values are cut to) that is equal only where its bytes are; none that are computed from other columns.
 pub const COLUMNS: &str = "\
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text,
   CASE WHEN a.atttypid OPERATOR(pg_catalog.=) ANY ('{16,20,21,23,25,1043,2950}'::pg_catalog.oid[])
       AND a.atttypmod OPERATOR(pg_catalog.<) 0
       AND a.attgenerated OPERATOR(pg_catalog.=) ''::pg_catalog.\"char\"
-      AND (a.attcollation OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-        OR EXISTS (SELECT FROM pg_catalog.pg_collation l
-          WHERE l.oid OPERATOR(pg_catalog.=) a.attcollation AND l.collisdeterministic))
+      AND coalesce(l.collisdeterministic, true)
     THEN a.atttypid::pg_catalog.text ELSE '0' END,
-  a.attnum::pg_catalog.text
+  a.attnum::pg_catalog.text, a.atttypid::pg_catalog.text,
+  CASE WHEN l.oid IS NULL THEN 't'
+    WHEN l.collprovider OPERATOR(pg_catalog.=) 'd'::pg_catalog.\"char\" THEN 'd'
+    WHEN l.collprovider OPERATOR(pg_catalog.=) 'c'::pg_catalog.\"char\"
+      AND pg_catalog.to_jsonb(l) OPERATOR(pg_catalog.->>) 'collcollate'::pg_catalog.text
+        OPERATOR(pg_catalog.=) ANY ('{C,POSIX,C.UTF-8,C.utf8}'::pg_catalog.text[]) THEN 't' ELSE 'f' END,
+  CASE WHEN coalesce(l.collisdeterministic, true) THEN 't' ELSE 'f' END,
+  CASE WHEN a.attnotnull THEN 't' ELSE 'f' END
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+LEFT JOIN pg_catalog.pg_collation l ON l.oid OPERATOR(pg_catalog.=) a.attcollation
 WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog.\"char\"[])
   AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
   AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::pg_catalog.\"char\"
   AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2
   AND NOT a.attisdropped";
+
+/// whether the database's own collation sorts by bytes (`t`, `f`).
+pub const COLLATION: &str = "\
+SELECT CASE WHEN d.datcollate::pg_catalog.text OPERATOR(pg_catalog.=) ANY ('{C,POSIX,C.UTF-8,C.utf8}'::pg_catalog.text[])
+    AND coalesce(pg_catalog.to_jsonb(d) OPERATOR(pg_catalog.->>) 'datlocprovider'::pg_catalog.text, 'c')
+      OPERATOR(pg_catalog.=) 'c'::pg_catalog.text THEN 't' ELSE 'f' END
+FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()";
 
 /// name of a role, whether what follows is for this database only (`t`, `f`), the settings that its sessions begin with.
 pub const ROLE_SETTINGS: &str = "\

@@ -1,5 +1,8 @@
 //! What policies say of tables.
 
+pub(crate) mod read;
+
+use pointsman_shards::Placement;
 use pointsman_sql::{Facts, Relation};
 
 use crate::pattern::NamePattern;
@@ -8,6 +11,7 @@ use crate::pattern::NamePattern;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tables {
     entries: Vec<(NamePattern, TableFacts)>,
+    placements: Vec<(NamePattern, Placement)>,
 }
 
 /// What a policy says of a table.
@@ -28,6 +32,36 @@ impl Tables {
     /// Adds another policy's.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.entries.extend(other.entries.iter().cloned());
+        self.placements.extend(other.placements.iter().cloned());
+    }
+
+    /// Adds where the tables live that a pattern means.
+    pub(crate) fn place(&mut self, pattern: NamePattern, placement: Placement) {
+        self.placements.push((pattern, placement));
+    }
+
+    /// Where a relation's rows live: as the first says that means it, of all policies in their order. What none means is
+    /// unsharded.
+    #[must_use]
+    pub fn placement(&self, relation: &Relation) -> Placement {
+        let means = |(pattern, _): &&(NamePattern, Placement)| {
+            pattern.matches(relation.schema.as_deref(), &relation.name)
+        };
+        self.placements.iter().find(means).map_or(Placement::Unsharded, |(_, placement)| placement.clone())
+    }
+
+    /// Whether it is said of any table that it is on more than the first shard.
+    #[must_use]
+    pub fn are_sharded(&self) -> bool {
+        self.placements.iter().any(|(_, placement)| *placement != Placement::Unsharded)
+    }
+
+    /// The tables whose functions name shards, each with the highest number named, from 0: there must be more shards than that.
+    pub fn shards_named(&self) -> impl Iterator<Item = (&NamePattern, usize)> {
+        self.placements.iter().filter_map(|(pattern, placement)| match placement {
+            Placement::Sharded(sharded) => Some((pattern, sharded.function.highest()?)),
+            Placement::Unsharded | Placement::Reference => None,
+        })
     }
 
     /// What is said of a relation by any policy.

@@ -18,6 +18,7 @@ use crate::replication;
 use crate::session::about::About;
 use crate::session::cancel::Place;
 use crate::session::opening::{greeting, startup_settings, welcome};
+use crate::session::shards::Shards;
 use crate::session::{End, Opening, Session, Shared};
 use crate::transport::stream::Stream;
 use crate::upstream::cluster::Cluster;
@@ -161,7 +162,7 @@ async fn open(
     begun: Result<Begun, Fault>,
 ) -> Option<(Life, Place)> {
     match begun {
-        Ok(Begun::Session(shared, base, told)) => {
+        Ok(Begun::Session(shared, base, told, shards)) => {
             let (place, about) = take_place(proxy, &admitted, Some(Arc::clone(&shared.cluster)));
             welcome(&told, place.process_id, &place.secret, &mut admitted.out);
             admitted.framed.send(&admitted.out).await.ok()?;
@@ -174,6 +175,7 @@ async fn open(
                 base,
                 told,
                 about,
+                shards,
             };
             Some((Life::Session(Session::new(opening)), place))
         }
@@ -219,7 +221,12 @@ fn take_place(proxy: &Proxy, admitted: &Admitted, cluster: Option<Arc<Cluster>>)
 
 enum Begun {
     Console,
-    Session(Box<Shared>, Arc<crate::upstream::settings::Settings>, crate::upstream::account::Reported),
+    Session(
+        Box<Shared>,
+        Arc<crate::upstream::settings::Settings>,
+        crate::upstream::account::Reported,
+        Option<Box<Shards>>,
+    ),
     Replication(Box<replication::Upstream>),
 }
 
@@ -237,6 +244,11 @@ async fn begin(proxy: &Arc<Proxy>, worker: usize, admitted: &mut Admitted) -> Re
     }
     let account = cluster.account(&database, &admitted.user);
     account.set_credentials(&credentials);
+    let group = proxy.clusters.find_group(&admitted.database);
+    let shards = group.map(|group| Box::new(Shards::new(group, &admitted.user, worker)));
+    for (cluster, account) in shards.iter().flat_map(|shards| shards.accounts()) {
+        account.set_credentials(&self::credentials(&admitted.proof, &admitted.user, &cluster.config()));
+    }
     let base = startup_settings(&admitted.startup)?;
     let mode = cluster.config().pool.mode;
     let shared = Shared {
@@ -252,7 +264,7 @@ async fn begin(proxy: &Arc<Proxy>, worker: usize, admitted: &mut Admitted) -> Re
         prepared_statements_max: settings.config.limits.prepared_statements_max,
     };
     let told = greeting(&shared, &base).await?;
-    Ok(Begun::Session(Box::new(shared), base, told))
+    Ok(Begun::Session(Box::new(shared), base, told, shards))
 }
 
 /// What the client's proof is good for at a server. Where it proves nothing of use (trust, certificate), the cluster's

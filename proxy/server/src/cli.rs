@@ -14,6 +14,7 @@ use crate::upstream::config::PoolMode;
 mod changes;
 mod check;
 mod explain;
+mod shard;
 
 /// Exit code for a configuration that is wrong, as for a command line that is.
 const EXIT_CONFIG: u8 = 2;
@@ -44,6 +45,8 @@ enum Command {
     Explain(Box<explain::Explain>),
     /// Prepare a primary for the cache's change stream.
     Changes(changes::Changes),
+    /// Prepare a coordinator for shards.
+    Shard(shard::Shard),
     /// Print the JSON Schema of policy files, for editors.
     Schema,
 }
@@ -67,7 +70,7 @@ Signals:
 Exit codes: 0 ended by a signal, 1 could not start, 2 the command line or configuration is wrong.";
 
 #[derive(Debug, Args)]
-#[command(after_help = SERVE_EXAMPLES, group(ArgGroup::new("what").required(true).args(["config", "primary"])))]
+#[command(after_help = SERVE_EXAMPLES, group(ArgGroup::new("what").required(true).args(["config", "primary", "shard"])))]
 struct Serve {
     /// Configuration file (YAML), in place of all other flags but --workers and --log.
     #[arg(long, value_name = "FILE")]
@@ -93,6 +96,9 @@ struct Cluster {
     /// A replica; may be repeated. User and password may be left out: they are the primary's.
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     replica: Vec<String>,
+    /// A shard's primary; repeated, in order, in place of --primary. Policies declare how tables are spread.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "replica"])]
+    shard: Vec<String>,
     /// Server connections for each database, user and server [default: 20]
     #[arg(long, value_name = "N", conflicts_with = "config")]
     pool_size: Option<usize>,
@@ -133,6 +139,7 @@ impl Cli {
             Command::Check(check) => check::run(&check.files),
             Command::Explain(explain) => explain.run(),
             Command::Changes(changes) => changes.run(),
+            Command::Shard(shard) => shard.run(),
             Command::Schema => {
                 print!("{}", pointsman_policy::schema());
                 ExitCode::SUCCESS
@@ -182,6 +189,7 @@ impl Cluster {
             listen: self.listen,
             primary: self.primary.unwrap_or_default(),
             replicas: self.replica,
+            shards: self.shard,
             pool_size: self.pool_size,
             pool_mode: match self.pool_mode {
                 Mode::Transaction => PoolMode::Transaction,
@@ -218,6 +226,7 @@ mod tests {
             "check",
             "explain",
             "changes",
+            "shard",
             "schema",
             "--version",
             "Try it:\n  pointsman serve",

@@ -9,8 +9,9 @@ use crate::caching::config::ChangesConfig;
 use crate::caching::fleet::Fleet;
 use crate::caching::keeper;
 use crate::policies::Policies;
+use crate::sharded::{Group, Part};
 use crate::upstream::cluster::Cluster;
-use crate::upstream::config::ClusterConfig;
+use crate::upstream::config::{ClusterConfig, ShardedConfig};
 use crate::upstream::{catalogs, health, positions};
 
 /// What keeps results true.
@@ -28,6 +29,8 @@ pub struct Caching {
 #[derive(Debug)]
 pub struct Clusters {
     all: ArcSwap<Vec<Arc<Cluster>>>,
+    /// Databases that are spread over several of them.
+    groups: ArcSwap<Vec<Arc<Group>>>,
     overrides: Arc<ArcSwap<Overrides>>,
     /// For the cache; none keeps no results.
     caching: Option<Caching>,
@@ -42,6 +45,7 @@ impl Clusters {
     /// The watchers' thread cannot be started.
     pub fn start(
         configs: &[ClusterConfig],
+        sharded: &[ShardedConfig],
         overrides: Overrides,
         caching: Option<Caching>,
     ) -> std::io::Result<Self> {
@@ -53,14 +57,42 @@ impl Clusters {
             .enable_all()
             .build()?;
         let overrides = Arc::new(ArcSwap::from_pointee(overrides));
-        let clusters = Self { all: ArcSwap::default(), overrides, caching, runtime };
+        let (all, groups) = (ArcSwap::default(), ArcSwap::default());
+        let clusters = Self { all, groups, overrides, caching, runtime };
         if let Some(fleet) = clusters.caching.as_ref().and_then(|caching| caching.fleet.as_ref()) {
             let _entered = clusters.runtime.enter();
             fleet.start().map_err(std::io::Error::other)?;
         }
-        let all = configs.iter().map(|config| clusters.begin(config)).collect();
+        let all: Vec<_> = configs.iter().map(|config| clusters.begin(config)).collect();
+        clusters.group(sharded, &all);
         clusters.all.store(Arc::new(all));
         Ok(clusters)
+    }
+
+    /// Makes the groups anew that are not as they were.
+    fn group(&self, sharded: &[ShardedConfig], clusters: &[Arc<Cluster>]) {
+        let before = self.groups.load();
+        let same = |config: &ShardedConfig| {
+            let parts = |group: &Group| {
+                let kept = |part: &Part| clusters.iter().any(|cluster| Arc::ptr_eq(cluster, &part.cluster));
+                group.shards.iter().chain(&group.coordinator).all(kept)
+            };
+            before.iter().find(|group| group.config == *config && parts(group)).cloned()
+        };
+        let make = |config: &ShardedConfig| {
+            same(config).unwrap_or_else(|| Arc::new(Group::new(config.clone(), clusters)))
+        };
+        self.groups.store(Arc::new(sharded.iter().map(make).collect()));
+    }
+
+    /// The databases that are spread over several clusters.
+    pub fn groups(&self) -> Arc<Vec<Arc<Group>>> {
+        self.groups.load_full()
+    }
+
+    /// The group that clients reach as this database.
+    pub fn find_group(&self, database: &str) -> Option<Arc<Group>> {
+        self.groups.load().iter().find(|group| group.is_called(database)).cloned()
     }
 
     fn begin(&self, config: &ClusterConfig) -> Arc<Cluster> {
@@ -80,8 +112,12 @@ impl Clusters {
         self.all.load_full()
     }
 
-    /// The cluster of a database that a client asks for, and the database's name there.
+    /// The cluster of a database that a client asks for, and the database's name there; of a sharded one, its first shard.
     pub fn find(&self, database: &str) -> Option<(Arc<Cluster>, String)> {
+        if let Some(group) = self.find_group(database) {
+            let first = group.shards.first()?;
+            return Some((Arc::clone(&first.cluster), first.database.clone()));
+        }
         let all = self.all.load();
         let named = all.iter().find_map(|cluster| {
             let config = cluster.config();
@@ -89,7 +125,7 @@ impl Clusters {
             Some((Arc::clone(cluster), found.server_name.clone()))
         });
         named.or_else(|| {
-            let any = all.iter().find(|cluster| cluster.config().databases.is_empty())?;
+            let any = all.iter().find(|cluster| cluster.config().takes_any())?;
             Some((Arc::clone(any), database.to_owned()))
         })
     }
@@ -98,7 +134,7 @@ impl Clusters {
     /// database, else the first.
     pub fn of_console(&self) -> Option<(Arc<Cluster>, String)> {
         let all = self.all.load();
-        let any = all.iter().find(|cluster| cluster.config().databases.is_empty()).or_else(|| all.first())?;
+        let any = all.iter().find(|cluster| cluster.config().takes_any()).or_else(|| all.first())?;
         Some((Arc::clone(any), any.config().maintenance_database.clone()))
     }
 
@@ -114,7 +150,12 @@ impl Clusters {
     ///
     /// # Errors
     /// What a cluster cannot take; then nothing has changed.
-    pub fn reload(&self, configs: &[ClusterConfig], overrides: Overrides) -> Result<(), String> {
+    pub fn reload(
+        &self,
+        configs: &[ClusterConfig],
+        sharded: &[ShardedConfig],
+        overrides: Overrides,
+    ) -> Result<(), String> {
         let before = self.all();
         let known = |name: &str| before.iter().find(|cluster| cluster.config().name == name);
         for config in configs {
@@ -135,6 +176,7 @@ impl Clusters {
                 cluster.retire();
             }
         }
+        self.group(sharded, &after);
         self.overrides.store(Arc::new(overrides));
         for cluster in &after {
             for database in cluster.databases() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::caching::config::CacheConfig;
 use crate::client::config::{AuthConfig, ClientLimits};
 use crate::transport::config::{ClientTls, Listen};
-use crate::upstream::config::ClusterConfig;
+use crate::upstream::config::{ClusterConfig, ShardedConfig};
 
 mod cache;
 mod clusters;
@@ -18,6 +18,7 @@ mod pool;
 mod problem;
 mod read;
 mod section;
+mod sharded;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// The clusters, the default one (any database) last.
     pub clusters: Vec<ClusterConfig>,
+    /// Databases that are spread over several clusters.
+    pub sharded: Vec<ShardedConfig>,
     /// Policy files.
     pub policies: Vec<PathBuf>,
     /// The cache of results.

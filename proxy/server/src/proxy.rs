@@ -125,8 +125,9 @@ impl Proxy {
             changes: Arc::new(settings.config.cache.changes.clone()),
             fleet: cache.fleet.clone(),
         });
-        let clusters = Clusters::start(&settings.config.clusters, overrides, caching)
-            .map_err(|error| failed("cannot start the watchers".to_owned(), &error))?;
+        let clusters =
+            Clusters::start(&settings.config.clusters, &settings.config.sharded, overrides, caching)
+                .map_err(|error| failed("cannot start the watchers".to_owned(), &error))?;
         let (closing, _) = watch::channel(false);
         let proxy = Arc::new(Self {
             settings: ArcSwap::from_pointee(settings),
@@ -202,7 +203,7 @@ impl Proxy {
         }
         let settings = Settings::new(config, Arc::clone(&self.prover))?;
         self.clusters
-            .reload(&settings.config.clusters, set.overrides().clone())
+            .reload(&settings.config.clusters, &settings.config.sharded, set.overrides().clone())
             .map_err(|why| Fault::pointsman("55000", why))?;
         let before = self.policies.load_full();
         self.policies.store(Arc::new(Policies::after(Some(&before), set)));

@@ -7,7 +7,7 @@ use pointsman_sql::{FunctionName, Relation};
 use crate::function::Function;
 
 /// Where a table's rows are.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placement {
     /// On the first shard, whole.
     Unsharded,
@@ -18,7 +18,7 @@ pub enum Placement {
 }
 
 /// How a table's rows are spread.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sharded {
     /// The keys, each of one column or, composite, of several. Rows lie where the first key says. Every further key names the
     /// same entity in every row, so that a row is found by either.
@@ -61,6 +61,18 @@ pub enum FunctionKind {
     Unknown,
 }
 
+impl FunctionKind {
+    /// What a name is that stands for both: one kind, or not known.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Plain, Self::Volatile) | (Self::Volatile, Self::Plain) => Self::Volatile,
+            (one, other) if one == other => one,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// What a planner must know beyond the text.
 pub trait Schema {
     /// Number of shards; at least 1.
@@ -71,6 +83,11 @@ pub trait Schema {
     fn columns(&self, relation: &Relation) -> Option<Arc<[Column]>>;
     /// What a function is. The worst of all overloads.
     fn function(&self, name: &FunctionName) -> FunctionKind;
+    /// Whether a column of text is under the database's default collation, not one of its own (`pg_attribute.attcollation` is that of its type). False where
+    /// it is not known.
+    fn default_collation(&self, _relation: &Relation, _column: &str) -> bool {
+        false
+    }
     /// Whether texts without a collation of their own (the database's default) sort by their bytes.
     fn default_bytewise(&self) -> bool;
 }

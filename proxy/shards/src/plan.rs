@@ -1,5 +1,22 @@
 //! What becomes of a statement: the shards that it is for, and what is done if those are several.
 
+mod deep;
+mod entry;
+mod fold;
+mod inline;
+mod judge;
+pub(crate) mod keys;
+mod lookup;
+mod order;
+mod planner;
+pub(crate) mod scope;
+mod text;
+pub(crate) mod tree;
+mod union;
+pub mod write;
+
+pub use entry::plan;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -31,7 +48,7 @@ pub enum Many {
     /// `COPY ... FROM`: rows are dealt out as they come.
     CopyFrom(Box<CopyFrom>),
     /// `COPY ... TO` of a table: its rows of all shards, one shard after another.
-    CopyTo,
+    CopyTo(CopyTo),
 }
 
 /// Why a statement cannot be done on several shards.
@@ -117,6 +134,8 @@ pub struct Owned {
 pub enum Merge {
     /// In any order, at most so many after so many.
     Append(Slice),
+    /// The rows of one shard: should `on` prove to be several at execution (a value that is no key), the statement is refused.
+    One,
     /// Each shard's rows come in the order of the hidden columns, and so do all together.
     Ordered(Ordered),
 }
@@ -202,6 +221,14 @@ pub struct CopyFrom {
     pub format: CopyFormat,
 }
 
+/// A `COPY ... TO STDOUT` whose rows come from several shards. In binary format (`CopyOutResponse` says so) only the first shard's
+/// header and the last one's trailer are passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyTo {
+    /// Each shard's first `CopyData` is a line of column names, which is passed on from the first shard only.
+    pub header: bool,
+}
+
 /// How rows are written in a `COPY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopyFormat {
@@ -232,3 +259,6 @@ pub enum CopyFormat {
     /// `binary`.
     Binary,
 }
+
+#[cfg(test)]
+mod tests;

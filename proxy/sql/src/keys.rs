@@ -2,6 +2,7 @@
 
 mod find;
 
+pub use find::literal_ref;
 pub(crate) use find::of;
 
 use crate::facts::Relation;

@@ -61,8 +61,9 @@ pub enum LexError {
     Byte,
 }
 
+/// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TokenKind {
+pub enum TokenKind {
     /// White space and comments.
     Space,
     /// A keyword or an unquoted identifier.
@@ -71,6 +72,7 @@ pub(crate) enum TokenKind {
     Quoted,
     /// `$n`.
     Param,
+    /// A string or a number.
     Literal(LiteralKind),
     /// One byte of an operator.
     Operator,
@@ -78,11 +80,46 @@ pub(crate) enum TokenKind {
     Punct,
 }
 
+/// One token of a text.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Token {
-    pub(crate) kind: TokenKind,
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+pub struct Token {
+    /// What it is.
+    pub kind: TokenKind,
+    /// Its first byte.
+    pub start: usize,
+    /// One past its last byte.
+    pub end: usize,
+}
+
+/// The literals of a text, in order.
+///
+/// # Errors
+/// The lexical error that PostgreSQL would find.
+pub fn literals(sql: &[u8], rules: LexRules) -> Result<Vec<Literal>, LexError> {
+    let mut lexer = Lexer::new(sql, rules);
+    let mut literals = Vec::new();
+    while let Some(token) = lexer.next_solid()? {
+        if let TokenKind::Literal(kind) = token.kind {
+            let (Ok(start), Ok(end)) = (u32::try_from(token.start), u32::try_from(token.end)) else {
+                return Err(LexError::Unterminated);
+            };
+            literals.push(Literal { start, end, kind });
+        }
+    }
+    Ok(literals)
+}
+
+/// The tokens of a text, white space and comments left out. Its literals are all of its literals, in order.
+///
+/// # Errors
+/// The lexical error that PostgreSQL would find.
+pub fn tokens(sql: &[u8], rules: LexRules) -> Result<Vec<Token>, LexError> {
+    let mut lexer = Lexer::new(sql, rules);
+    let mut tokens = Vec::with_capacity(sql.len() / 4);
+    while let Some(token) = lexer.next_solid()? {
+        tokens.push(token);
+    }
+    Ok(tokens)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

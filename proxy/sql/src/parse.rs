@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pg_query::protobuf;
 
-use crate::facts::{Doubt, Facts};
+use crate::facts::{Doubt, Facts, Statement};
 use crate::lexer::{LexRules, Literal, LiteralKind};
 use crate::template::Template;
 use crate::{light, utility};
@@ -42,6 +42,15 @@ pub(crate) fn facts(sql: &[u8], rules: LexRules, template: &Template) -> Facts {
         })
         .collect();
     Facts { template: next_template(), shape: 0, statements, doubt }
+}
+
+/// The facts of one statement of a text that was parsed already; `None` if its tree holds a node that is not known.
+/// `literals` are the text's, in order.
+#[must_use]
+pub fn statement_facts(statement: &protobuf::RawStmt, text: &str, literals: &[Literal]) -> Option<Statement> {
+    let source = Source { text, literals, rules: LexRules::default() };
+    let (statement, known) = utility::statement(statement, &source);
+    known.then_some(statement)
 }
 
 /// The text that was parsed, and where its literals stand.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::lexer::{LexError, LexRules, Lexer, Token, TokenKind};
+use crate::lexer::{LexError, LexRules, Token, TokenKind, tokens};
 
 /// PostgreSQL's `NAMEDATALEN` less its terminating zero, in bytes.
 const NAME_BYTES_MAX: usize = 63;
@@ -21,7 +21,7 @@ pub struct PrepareParts {
 /// The parts of a text that is one `PREPARE` statement.
 #[must_use]
 pub fn prepare_parts(sql: &[u8], rules: LexRules) -> Option<PrepareParts> {
-    let tokens = solid_tokens(sql, rules).ok()?;
+    let tokens = tokens(sql, rules).ok()?;
     let word = |at: usize, text: &str| is_word(sql, tokens.get(at), text);
     if !word(0, "prepare") || word(1, "transaction") {
         return None;
@@ -63,12 +63,36 @@ pub fn prepare_parts(sql: &[u8], rules: LexRules) -> Option<PrepareParts> {
 /// `EXPLAIN ... EXECUTE name`, `CREATE TABLE ... AS EXECUTE name`, `DEALLOCATE [PREPARE] name` (not `ALL`).
 #[must_use]
 pub fn executes(sql: &[u8], rules: LexRules) -> Vec<Range<usize>> {
-    let Ok(tokens) = solid_tokens(sql, rules) else { return Vec::new() };
+    let Ok(tokens) = tokens(sql, rules) else { return Vec::new() };
     tokens
         .split(|t| is_punct(sql, Some(t), b';'))
         .filter_map(|statement| execute_name(sql, statement))
         .map(|token| token.start..token.end)
         .collect()
+}
+
+/// Where the text names `schema.name`, unquoted and without white space, for a `schema` in lower case: the range of both, in the
+/// order of the text. Names that are part of longer ones (`a.schema.name`, `schema.name.b`) and functions are left out.
+///
+/// # Errors
+/// The lexical error that PostgreSQL would find.
+pub fn qualified(sql: &[u8], rules: LexRules, schema: &str) -> Result<Vec<Range<usize>>, LexError> {
+    let tokens = tokens(sql, rules)?;
+    let dot = |at: usize| is_punct(sql, tokens.get(at), b'.');
+    let mut found = Vec::new();
+    for (at, name) in tokens.windows(3).enumerate() {
+        let here =
+            name[0].kind == TokenKind::Word && sql.get(name[0].start..name[0].end) == Some(schema.as_bytes());
+        let adjacent = name[0].end == name[1].start && name[1].end == name[2].start;
+        if !here || !adjacent || !dot(at + 1) || name[2].kind != TokenKind::Word {
+            continue;
+        }
+        let inner = at > 0 && dot(at - 1);
+        if !inner && !dot(at + 3) && !is_punct(sql, tokens.get(at + 3), b'(') {
+            found.push(name[0].start..name[2].end);
+        }
+    }
+    Ok(found)
 }
 
 fn execute_name<'t>(sql: &[u8], statement: &'t [Token]) -> Option<&'t Token> {
@@ -114,15 +138,6 @@ fn explained(sql: &[u8], statement: &[Token]) -> Option<usize> {
         return (at..statement.len()).find(|&at| word(at, "as") && word(at + 1, "execute")).map(|at| at + 2);
     }
     None
-}
-
-fn solid_tokens(sql: &[u8], rules: LexRules) -> Result<Vec<Token>, LexError> {
-    let mut lexer = Lexer::new(sql, rules);
-    let mut tokens = Vec::new();
-    while let Some(token) = lexer.next_solid()? {
-        tokens.push(token);
-    }
-    Ok(tokens)
 }
 
 fn named(token: &Token) -> bool {

@@ -35,6 +35,7 @@ fn rows() -> Rows {
                     attribute: false,
                     opaque: false,
                     defaults: Box::default(),
+                    kind: 'f',
                 }),
                 None => rows.relations.push(RelationRow {
                     schema: schema.into(),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use pointsman_shards::FunctionKind;
 use pointsman_sql::{Analyzer, FunctionName, LexRules, Relation, Statement};
 
 use super::builtin::volatility;
@@ -21,7 +22,7 @@ impl Catalog {
     pub fn build(rows: &Rows, overrides: &Overrides) -> Self {
         static VERSION: AtomicU64 = AtomicU64::new(1);
         let version = VERSION.fetch_add(1, Ordering::Relaxed);
-        let mut catalog = Self { version, families: version, ..Self::default() };
+        let mut catalog = Self { version, families: version, bytewise: rows.bytewise, ..Self::default() };
         catalog.add_functions(rows, overrides);
         catalog.add_operators(rows, overrides);
         catalog.add_defaults(rows, overrides);
@@ -54,6 +55,7 @@ impl Catalog {
                 self.busy_attributes.insert(row.name.clone());
             }
             let asks = who::of_function(row);
+            let kind = function_kind(row.kind);
             let all = self.functions.entry(row.name.clone()).or_default();
             match all.iter_mut().find(|function| function.schema == row.schema) {
                 Some(function) => {
@@ -61,10 +63,11 @@ impl Catalog {
                     function.suspect |= suspect;
                     function.plain &= plain;
                     function.asks = function.asks.max(asks);
+                    function.kind = function.kind.worse(kind);
                 }
                 None => {
                     let schema = row.schema.clone();
-                    all.push(Function { schema, volatility, suspect, plain, reads, asks });
+                    all.push(Function { schema, volatility, suspect, plain, reads, asks, kind });
                 }
             }
         }
@@ -75,7 +78,8 @@ impl Catalog {
                 let declared = declared_reads(overrides, schema, name, volatility);
                 let (plain, reads) = (declared.is_some(), declared.unwrap_or_default());
                 let asks = AsksWho::User;
-                all.push(Function { schema: schema.into(), volatility, suspect: false, plain, reads, asks });
+                let (schema, kind) = (schema.into(), FunctionKind::Plain);
+                all.push(Function { schema, volatility, suspect: false, plain, reads, asks, kind });
             }
         }
     }
@@ -265,6 +269,17 @@ impl Catalog {
             let name = FunctionName { schema: None, name: word.to_ascii_lowercase().into() };
             self.function_suspect(&name)
         })
+    }
+}
+
+/// What a function of this `prokind`, or `r` if it returns rows, is.
+fn function_kind(kind: char) -> FunctionKind {
+    match kind {
+        'f' => FunctionKind::Plain,
+        'r' => FunctionKind::Rows,
+        'a' => FunctionKind::Aggregate,
+        'w' => FunctionKind::Window,
+        _ => FunctionKind::Unknown,
     }
 }
 

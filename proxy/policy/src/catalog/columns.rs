@@ -15,6 +15,12 @@ pub(crate) struct Column {
     pub(crate) name: Arc<str>,
     /// Its type; zero if its values cannot tell rows apart.
     pub(crate) type_oid: u32,
+    /// Its type, whatever it is.
+    declared_type: u32,
+    /// Whether its values sort by their bytes; `None`: as the database's texts do.
+    bytewise: Option<bool>,
+    deterministic: bool,
+    not_null: bool,
 }
 
 /// The columns of all tables in their order. Tables with the same columns share one list, and lists share names.
@@ -35,7 +41,14 @@ impl<'a> Columns<'a> {
                 .map(|row| {
                     let name = names.get(&*row.name).cloned().unwrap_or_else(|| (&*row.name).into());
                     names.insert(Arc::clone(&name));
-                    Column { name, type_oid: row.type_oid }
+                    Column {
+                        name,
+                        type_oid: row.type_oid,
+                        declared_type: row.declared_type,
+                        bytewise: row.bytewise,
+                        deterministic: row.deterministic,
+                        not_null: row.not_null,
+                    }
                 })
                 .collect();
             let list = lists.get(&*list).cloned().unwrap_or_else(|| list.into());
@@ -125,6 +138,27 @@ impl Catalog {
     #[must_use]
     pub fn role_settings(&self, user: &str) -> &str {
         self.role_settings.get(user).map(|settings| &**settings).unwrap_or_default()
+    }
+
+    /// The columns of the only relation that a name can mean, in their order, if that is a user's table.
+    #[must_use]
+    pub fn columns(&self, name: &Relation) -> Option<Arc<[pointsman_shards::Column]>> {
+        let mut found = self.named(name);
+        let only = found.next().filter(|known| found.next().is_none() && !known.columns.is_empty())?;
+        let column = |column: &Column| pointsman_shards::Column {
+            name: (&*column.name).into(),
+            type_oid: column.declared_type,
+            bytewise: column.bytewise.unwrap_or(self.bytewise),
+            deterministic: column.deterministic,
+            not_null: column.not_null,
+        };
+        Some(only.columns.iter().map(column).collect())
+    }
+
+    /// Whether the database's own collation sorts by bytes.
+    #[must_use]
+    pub fn is_bytewise(&self) -> bool {
+        self.bytewise
     }
 
     pub(super) fn add_role_settings(&mut self, rows: &Rows) {

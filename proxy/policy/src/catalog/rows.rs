@@ -24,6 +24,8 @@ pub struct Rows {
     pub columns: Vec<ColumnRow>,
     /// Answers to `ROLE_SETTINGS`.
     pub role_settings: Vec<RoleSettingsRow>,
+    /// The answer to `COLLATION`.
+    pub bytewise: bool,
 }
 
 /// One overload of a function.
@@ -45,6 +47,8 @@ pub struct FunctionRow {
     pub opaque: bool,
     /// The defaults of its arguments, as a list of expressions; empty if built in.
     pub defaults: Box<str>,
+    /// `prokind`, or `r` for one that returns rows.
+    pub kind: char,
 }
 
 /// One relation.
@@ -151,6 +155,14 @@ pub struct ColumnRow {
     pub type_oid: u32,
     /// `attnum`: columns of one table in this order are all that it has.
     pub place: u16,
+    /// `atttypid`.
+    pub declared_type: u32,
+    /// Whether its values sort by their bytes; `None`: as the database's texts do.
+    pub bytewise: Option<bool>,
+    /// Whether values that are equal are so byte by byte, as far as the collation goes.
+    pub deterministic: bool,
+    /// `attnotnull`.
+    pub not_null: bool,
 }
 
 /// The settings that a role's sessions begin with.
@@ -234,6 +246,7 @@ impl Rows {
                 attribute: row.flag(5)?,
                 opaque: row.flag(6)?,
                 defaults: row.text(7)?,
+                kind: row.letter(8)?,
             }),
             Question::Relations => self.relations.push(RelationRow {
                 schema: row.text(0)?,
@@ -283,12 +296,17 @@ impl Rows {
                 name: row.text(2)?,
                 type_oid: row.number(3)?,
                 place: row.number(4)?,
+                declared_type: row.number(5)?,
+                bytewise: if row.letter(6)? == 'd' { None } else { Some(row.flag(6)?) },
+                deterministic: row.flag(7)?,
+                not_null: row.flag(8)?,
             }),
             Question::RoleSettings => self.role_settings.push(RoleSettingsRow {
                 role: row.text(0)?,
                 of_database: row.flag(1)?,
                 settings: row.text(2)?,
             }),
+            Question::Collation => self.bytewise = row.flag(0)?,
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ pub(crate) fn function(schema: &str, name: &str, volatility: Volatility, source:
         attribute: true,
         opaque: false,
         defaults: "".into(),
+        kind: 'f',
     }
 }
 

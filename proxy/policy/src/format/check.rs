@@ -52,6 +52,9 @@ pub(crate) fn check(node: &Node, shape: &Shape, path: &str, problems: &mut Probl
         (Shape::Count, Value::Integer(number)) if u32::try_from(*number).is_err() => {
             problems.add(node.place, format!("`{path}`: {number} is not from 0 to {}", u32::MAX));
         }
+        (Shape::Integer, Value::Integer(number)) if i64::try_from(*number).is_err() => {
+            problems.add(node.place, format!("`{path}`: {number} does not fit in 64 bits"));
+        }
         (shape, value) if fits(shape, value) => {}
         (shape, _) => wrong(node, shape, path, problems),
     }
@@ -115,7 +118,7 @@ fn fits(shape: &Shape, value: &Value) -> bool {
     match shape {
         Shape::Text | Shape::Leaf(_) | Shape::Words(_) => matches!(value, Value::Text(_)),
         Shape::Bool => matches!(value, Value::Bool(_)),
-        Shape::Count => matches!(value, Value::Integer(_)),
+        Shape::Count | Shape::Integer => matches!(value, Value::Integer(_)),
         Shape::List(inner) => matches!(value, Value::List(_)) || fits(inner, value),
         Shape::Sequence(_) => matches!(value, Value::List(_)),
         Shape::Map(_) | Shape::Names(..) => matches!(value, Value::Map(_)),
@@ -127,7 +130,7 @@ fn expected(shape: &Shape) -> String {
     match shape {
         Shape::Text => "text".to_owned(),
         Shape::Bool => "`true` or `false`".to_owned(),
-        Shape::Count => "a whole number".to_owned(),
+        Shape::Count | Shape::Integer => "a whole number".to_owned(),
         Shape::Leaf(leaf) => leaf.expected.to_owned(),
         Shape::Words(words) if words.len() <= 6 => format!("`{}`", words.join("` or `")),
         Shape::Words(_) => "a word".to_owned(),

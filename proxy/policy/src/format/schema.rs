@@ -20,6 +20,7 @@ fn of(shape: &Shape) -> Value {
         Shape::Text => json!({"type": "string", "minLength": 1}),
         Shape::Bool => json!({"type": "boolean"}),
         Shape::Count => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
+        Shape::Integer => json!({"type": "integer"}),
         Shape::Leaf(leaf) => {
             let mut value = json!({"type": "string", "title": leaf.name, "description": leaf.expected});
             if let Some(pattern) = leaf.pattern {

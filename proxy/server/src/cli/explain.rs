@@ -173,7 +173,7 @@ impl Explain {
             Some((cluster, found.server_name.clone()))
         });
         let any = || {
-            let cluster = config.clusters.iter().find(|cluster| cluster.databases.is_empty())?;
+            let cluster = config.clusters.iter().find(|cluster| cluster.takes_any())?;
             Some((cluster, database.clone()))
         };
         named.or_else(any).ok_or_else(|| format!("no cluster of the configuration has database {database}"))

@@ -7,11 +7,12 @@ use pointsman_policy::Consistency;
 use crate::transport::config::{ServerTls, TlsMode};
 use crate::upstream::choice::ReadTerms;
 use crate::upstream::condition::Patience;
-use crate::upstream::config::{ClusterConfig, Database, PoolConfig, Role, ServerConfig};
+use crate::upstream::config::{ClusterConfig, Database, PoolConfig, Role, ServerConfig, ShardedConfig};
 
 use super::pool::read_pool;
 use super::problem::Problems;
 use super::section::Section;
+use super::sharded::read_sharded;
 use super::tree::{Node, Place, Value};
 use super::url::{ConnectionUrl, TLS_MODES, UrlTls, parse_url};
 use super::{CONSOLE_DATABASE, file, value};
@@ -43,8 +44,12 @@ const LEVELS: &[(&str, Consistency)] = &[
 /// Answers in a row that a change of state may wait for.
 const ANSWERS_MAX: usize = 1000;
 
-/// All clusters, the default one last: those listed, or the one of the shorthand's top-level keys.
-pub(crate) fn read_clusters(top: &mut Section<'_>, problems: &mut Problems<'_>) -> Vec<ClusterConfig> {
+/// All clusters, the default one last: those listed, or the one of the shorthand's top-level keys; and the databases that
+/// are spread over several of them.
+pub(crate) fn read_clusters(
+    top: &mut Section<'_>,
+    problems: &mut Problems<'_>,
+) -> (Vec<ClusterConfig>, Vec<ShardedConfig>) {
     let listed = top.list("clusters", problems);
     let written = SHORTHAND.into_iter().find(|key| top.has(key));
     let mut clusters = Vec::new();
@@ -71,10 +76,11 @@ pub(crate) fn read_clusters(top: &mut Section<'_>, problems: &mut Problems<'_>) 
         }
         know_shorthand(top, problems);
     }
+    let sharded = read_sharded(top, &mut clusters, problems);
     check_apart(&clusters, problems);
     let mut clusters: Vec<_> = clusters.into_iter().map(|(_, cluster)| cluster).collect();
-    clusters.sort_by_key(|cluster| cluster.databases.is_empty());
-    clusters
+    clusters.sort_by_key(ClusterConfig::takes_any);
+    (clusters, sharded)
 }
 
 /// Keeps the shorthand's keys from being called unknown: that they are out of place was said already.
@@ -91,7 +97,7 @@ fn check_apart(clusters: &[(Place, ClusterConfig)], problems: &mut Problems<'_>)
             if earlier.name == cluster.name {
                 problems.add(*place, format!("a cluster named `{}` was listed before", cluster.name));
             }
-            if earlier.databases.is_empty() && cluster.databases.is_empty() {
+            if earlier.takes_any() && cluster.takes_any() {
                 let names = format!("`{}` and `{}`", earlier.name, cluster.name);
                 problems.add(*place, format!("{names} both take any database; give one of them `databases`"));
             }
@@ -180,6 +186,7 @@ pub(crate) fn new_cluster(
     ClusterConfig {
         name,
         databases: Vec::new(),
+        part: false,
         servers,
         user: user.unwrap_or_default(),
         password,

@@ -1,11 +1,11 @@
-//! The configuration from flags alone: one cluster, any database.
+//! The configuration from flags alone: one cluster or one of shards, any database.
 
 use std::path::{Path, PathBuf};
 
 use crate::caching::config::CacheConfig;
 use crate::client::config::{AuthConfig, AuthMethod, ClientLimits};
 use crate::transport::config::ServerTls;
-use crate::upstream::config::{PoolConfig, PoolMode};
+use crate::upstream::config::{ClusterConfig, PoolConfig, PoolMode, ShardedConfig};
 
 use super::clusters::new_cluster;
 use super::login::{default_users, read_userlist};
@@ -27,6 +27,8 @@ pub struct Flags {
     pub primary: String,
     /// The replicas' URLs.
     pub replicas: Vec<String>,
+    /// The URLs of shards' primaries, in place of one primary.
+    pub shards: Vec<String>,
     /// Server connections per database, user and server.
     pub pool_size: Option<usize>,
     /// How long a server connection belongs to a client.
@@ -51,11 +53,22 @@ impl Config {
     /// Everything that is wrong with them.
     pub fn from_flags(flags: &Flags) -> Result<Self, ConfigError> {
         let mut problems = Problems::new("command line", "", Path::new(""));
-        let urls = read_urls(flags, &mut problems);
-        let mut cluster = new_cluster("default".into(), urls, &ServerTls::default(), &mut problems);
-        cluster.pool = read_pool(flags, &mut problems);
+        let pool = read_pool(flags, &mut problems);
+        let mut sharded = Vec::new();
+        let mut clusters = if flags.shards.is_empty() {
+            let urls = read_urls(flags, &mut problems);
+            vec![new_cluster("default".into(), urls, &ServerTls::default(), &mut problems)]
+        } else {
+            let clusters = read_shards(flags, &mut problems);
+            let mut config = ShardedConfig::new(String::new());
+            config.shards = clusters.iter().map(|cluster| cluster.name.clone()).collect();
+            sharded.push(config);
+            clusters
+        };
+        for cluster in &mut clusters {
+            cluster.pool = pool.clone();
+        }
         let mut auth = read_auth(flags, &mut problems);
-        let clusters = vec![cluster];
         default_users(&mut auth);
         let config = Self {
             listen: read_listen(flags, &mut problems),
@@ -68,6 +81,7 @@ impl Config {
             limits: ClientLimits::default(),
             auth,
             clusters,
+            sharded,
             policies: read_policies(flags, &mut problems),
             cache: CacheConfig::default(),
             templates_max: TEMPLATES_MAX,
@@ -96,6 +110,24 @@ fn read_urls(flags: &Flags, problems: &mut Problems<'_>) -> Vec<(Place, Connecti
     let replicas = flags.replicas.iter();
     let replicas: Vec<_> = replicas.filter_map(|url| noted(parse_url(url), "--replica", problems)).collect();
     primary.into_iter().chain(replicas).map(|url| (NOWHERE, url)).collect()
+}
+
+/// A cluster for each shard, named by its number.
+fn read_shards(flags: &Flags, problems: &mut Problems<'_>) -> Vec<ClusterConfig> {
+    let mut clusters = Vec::new();
+    for (number, text) in flags.shards.iter().enumerate() {
+        let Some(url) = noted(parse_url(text), "--shard", problems) else { continue };
+        if url.user.is_none() {
+            problems.add_unplaced(
+                "--shard: the URL names no user: Pointsman logs in as it for its own questions",
+            );
+        }
+        let urls = vec![(NOWHERE, url)];
+        let mut cluster = new_cluster(format!("shard{number}"), urls, &ServerTls::default(), problems);
+        cluster.part = true;
+        clusters.push(cluster);
+    }
+    clusters
 }
 
 fn read_pool(flags: &Flags, problems: &mut Problems<'_>) -> PoolConfig {

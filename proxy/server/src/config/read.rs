@@ -45,6 +45,7 @@ pub(crate) fn read_document(text: &str, problems: &mut Problems<'_>) -> Option<C
         }
     };
     let mut top = Section::open(&node, "", problems)?;
+    let (clusters, sharded) = read_clusters(&mut top, problems);
     let mut config = Config {
         listen: read_listen(&mut top, problems),
         admin: top.take("admin", problems, admin_address),
@@ -52,7 +53,8 @@ pub(crate) fn read_document(text: &str, problems: &mut Problems<'_>) -> Option<C
         tls: top.section("tls", problems).and_then(|section| read_tls(section, problems)),
         limits: read_limits(&mut top, problems),
         auth: read_auth(&mut top, problems),
-        clusters: read_clusters(&mut top, problems),
+        clusters,
+        sharded,
         policies: read_policies(&mut top, problems),
         cache: read_cache(&mut top, problems),
         templates_max: TEMPLATES_MAX,

@@ -13,6 +13,7 @@ use super::begin::begins;
 use super::failed::aborted;
 use super::judge::{Marks, Verdict, judge};
 use super::request::{Request, Taken};
+use super::shards::BatchWay;
 use super::{Session, message};
 use crate::fault::Fault;
 use crate::metrics::StatementKind;
@@ -42,7 +43,7 @@ impl Session {
     pub(super) async fn batch(&mut self, first: Header) -> Result<Taken, Fault> {
         let survey = if self.is_complete()? { self.survey()? } else { None };
         let Some(survey) = survey else {
-            if self.io.from_client.len() < BATCH_BYTES_MAX {
+            if self.io.from_client.len() < BATCH_BYTES_MAX || self.shards.is_some() {
                 return Ok(Taken::NotNow);
             }
             return self.begin_long(first).await;
@@ -55,6 +56,15 @@ impl Session {
             return self.answer_failed_batch(survey.len);
         }
         let mut survey = survey;
+        if self.shards.is_some() {
+            match self.batch_way(survey.len) {
+                Ok(BatchWay::Here) => survey = self.survey()?.unwrap_or(survey),
+                Ok(BatchWay::NotYet) => return Ok(Taken::NotNow),
+                Ok(BatchWay::Pieces) => return self.batch_in_pieces(survey.len).await,
+                Err(fault) if self.fails_with_server() => self.send_refused_message(fault),
+                Err(fault) => return self.refuse_batch(fault),
+            }
+        }
         if let Some((_, verdict)) = survey.decides.as_ref().filter(|(_, verdict)| verdict.is_uncertain()) {
             self.await_functions(verdict).await;
             survey = self.survey()?.unwrap_or(survey);

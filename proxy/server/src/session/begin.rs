@@ -32,6 +32,8 @@ pub(super) struct Begun {
     sql: Bytes,
     /// Its first snapshot serves all of it: what it will read must be there from its first statement on.
     pub one_snapshot: bool,
+    /// Its first statement goes to the primary, whatever it is.
+    for_primary: bool,
     idle: Option<Idle>,
 }
 
@@ -63,7 +65,8 @@ impl Session {
     /// Takes a simple query that begins a transaction which a replica may serve; false if it is anything else.
     pub(super) fn hold_back(&mut self, sql: &[u8], request: &Request<'_>) -> bool {
         let Some(tag) = begin_tag(sql).filter(|_| self.may_hold_back(request)) else { return false };
-        self.begin_here(Bytes::copy_from_slice(sql), request.facts);
+        let for_primary = !self.may_begin_on_replica(request);
+        self.begin_here(Bytes::copy_from_slice(sql), request.facts, for_primary);
         self.statements.set_unnamed(None);
         self.io.settle_approved();
         self.io.to_client.extend(&message::command_complete(tag));
@@ -87,27 +90,36 @@ impl Session {
         if !self.may_hold_back(&request) {
             return false;
         }
-        self.begin_here(lone.sql.clone(), &lone.facts);
+        let for_primary = !self.may_begin_on_replica(&request);
+        self.begin_here(lone.sql.clone(), &lone.facts, for_primary);
         self.count(lone.verdict.kind);
         self.answer_lone(len, lone, tag);
         true
     }
 
-    /// Whether the request begins a transaction that a replica may serve.
+    /// Whether the request begins a transaction that a replica may serve, or one of a sharded database.
     fn may_hold_back(&self, request: &Request<'_>) -> bool {
         let free = self.held.is_none() && self.flow.begun.is_none();
-        if !free || !begins(request.facts) || self.wants.client().get(IDLE_TIMEOUT).is_some() {
+        if !free || !begins(request.facts) {
+            return false;
+        }
+        // Which shard a transaction is for, its first statement says.
+        self.shards.is_some() || self.may_begin_on_replica(request)
+    }
+
+    fn may_begin_on_replica(&self, request: &Request<'_>) -> bool {
+        if self.wants.client().get(IDLE_TIMEOUT).is_some() {
             return false;
         }
         let (_, reader) = self.look_for_reader(request);
         self.plan(request, reader.is_some()).role() == Some(Role::Replica)
     }
 
-    fn begin_here(&mut self, sql: Bytes, facts: &Facts) {
+    fn begin_here(&mut self, sql: Bytes, facts: &Facts, for_primary: bool) {
         let limit = self.shared.cluster.config().pool.idle_transaction_timeout;
         let idle = limit.map(|limit| Idle { limit, timer: Box::pin(tokio::time::sleep(limit)) });
         let one_snapshot = self.keeps_snapshot(facts);
-        self.flow.begun = Some(Box::new(Begun { sql, one_snapshot, idle }));
+        self.flow.begun = Some(Box::new(Begun { sql, one_snapshot, for_primary, idle }));
         self.status = TransactionStatus::InTransaction;
     }
 
@@ -126,7 +138,10 @@ impl Session {
 
     /// Whether the first statement of a transaction that was held back, or one that begins none, may go to a replica.
     pub(super) fn may_leave_primary(&self, facts: &Facts, verdict: &Verdict) -> bool {
-        verdict.class.access == Access::Read || (self.flow.begun.is_none() && !begins(facts))
+        match &self.flow.begun {
+            Some(begun) => !begun.for_primary && verdict.class.access == Access::Read,
+            None => verdict.class.access == Access::Read || !begins(facts),
+        }
     }
 
     /// Sends what was held back, in front of the statement: if it failed, the server would skip that, too.

@@ -30,6 +30,13 @@ impl CancelSlot {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = target.cloned();
     }
 
+    /// Cancels what runs for the session now, without waiting for it.
+    pub(super) fn cancel_in_background(&self) {
+        if let Some(hold) = self.hold() {
+            tokio::spawn(deliver(hold));
+        }
+    }
+
     /// Holds the connection that serves the session now.
     fn hold(&self) -> Option<CancelHold> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(CancelHold::new)

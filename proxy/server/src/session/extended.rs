@@ -51,6 +51,8 @@ impl Session {
             self.await_catalog().await;
         }
         let settled = match self.held {
+            // Each statement of a sharded database may be for another shard.
+            Some(_) if self.shards.is_some() => self.flow.unsynced,
             Some(_) => !self.is_on_replica() || self.owed.is_empty() || self.flow.unsynced,
             None => false,
         };

@@ -11,6 +11,7 @@ use pointsman_sql::{
 };
 
 use super::configs::ConfigCalls;
+use super::shards::PlannedMemo;
 use super::steer::RulesMemo;
 use crate::caching::verdict::{Plans, PlansMemo};
 use crate::metrics::StatementKind;
@@ -62,8 +63,11 @@ pub struct Verdict {
     pub marks: Marks,
     /// For the metrics.
     pub kind: StatementKind,
+    /// The database whose catalog it was judged by.
+    origin: u32,
     rules: RulesMemo,
     plans: PlansMemo,
+    planned: PlannedMemo,
 }
 
 impl Verdict {
@@ -89,8 +93,10 @@ impl Verdict {
             footprint,
             marks,
             kind: kind(facts),
+            origin: catalog.origin(),
             rules: RulesMemo::default(),
             plans: PlansMemo::default(),
+            planned: PlannedMemo::default(),
         }
     }
 
@@ -102,6 +108,11 @@ impl Verdict {
     /// What caching makes of the text, under the catalog that it was judged by and the policies in `set`.
     pub fn plans(&self, facts: &Facts, catalog: &Catalog, set: &PolicySet) -> Arc<Plans> {
         self.plans.of(facts, (&self.class, &self.footprint), catalog, set)
+    }
+
+    /// What is remembered of its plan over shards.
+    pub(super) fn planned(&self) -> &PlannedMemo {
+        &self.planned
     }
 
     /// Whether the text calls a function that the catalog does not know.
@@ -141,8 +152,11 @@ impl Judged {
     }
 }
 
-/// Remembered beside a template: for one version of one database's catalog.
-type Memo = Option<Arc<Verdict>>;
+/// Databases whose verdicts are remembered beside one template; of more, the one that was remembered first is forgotten.
+const ORIGINS_MAX: usize = 16;
+
+/// Remembered beside a template: for one version of each database's catalog.
+type Memo = Vec<Arc<Verdict>>;
 
 thread_local! {
     static ANALYZER: RefCell<Option<Analyzer<Memo>>> = const { RefCell::new(None) };
@@ -167,9 +181,9 @@ pub fn judge(sql: &[u8], rules: LexRules, catalog: &Catalog) -> Judged {
         let analyzer = analyzer.get_or_insert_with(|| Analyzer::new(TEMPLATES_DEFAULT));
         let analysis = analyzer.analyze(sql, rules);
         let facts = Arc::clone(analysis.facts);
-        let verdict = match analysis.memo {
-            Some(verdict) if verdict.is_of(catalog) => Arc::clone(verdict),
-            memo => Arc::clone(memo.insert(Arc::new(Verdict::new(&facts, catalog)))),
+        let verdict = match analysis.memo.iter().find(|verdict| verdict.is_of(catalog)) {
+            Some(verdict) => Arc::clone(verdict),
+            None => remember(analysis.memo, Arc::new(Verdict::new(&facts, catalog))),
         };
         let configs = if verdict.marks.has(Marks::STATE) {
             ConfigCalls::read(sql, &facts, analysis.literals)
@@ -178,6 +192,20 @@ pub fn judge(sql: &[u8], rules: LexRules, catalog: &Catalog) -> Judged {
         };
         Judged { facts, verdict, configs, hit: analysis.hit }
     })
+}
+
+/// Puts a verdict in the place of the one of the same database.
+fn remember(memo: &mut Memo, verdict: Arc<Verdict>) -> Arc<Verdict> {
+    match memo.iter_mut().find(|known| known.origin == verdict.origin) {
+        Some(known) => *known = Arc::clone(&verdict),
+        None => {
+            if memo.len() >= ORIGINS_MAX {
+                memo.remove(0);
+            }
+            memo.push(Arc::clone(&verdict));
+        }
+    }
+    verdict
 }
 
 /// Looks at a text's literals, and whether it may have a comment.

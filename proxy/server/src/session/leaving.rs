@@ -111,13 +111,24 @@ impl Session {
         &mut self,
         wait: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
+        self.attend_work(true, wait).await
+    }
+
+    /// The same for work that may have begun: then a drain does not end it.
+    pub(super) async fn attend_work<T>(
+        &mut self,
+        idle: bool,
+        wait: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
         let mut wait = std::pin::pin!(wait);
         let (io, flow, handle) = (&mut self.io, &mut self.flow, &self.handle);
         // A cancel from before was for nothing.
-        handle.take_cancelled();
+        if idle {
+            handle.take_cancelled();
+        }
         let mut first = true;
         std::future::poll_fn(|cx| {
-            if handle.order(true).is_some() {
+            if handle.order(idle).is_some() {
                 flow.dismissed = true;
                 return Poll::Ready(Err(control::shutting_down()));
             }

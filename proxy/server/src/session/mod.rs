@@ -32,6 +32,7 @@ mod request;
 mod retry;
 mod served;
 mod settle;
+pub(crate) mod shards;
 mod simple;
 pub mod statements;
 mod steer;
@@ -57,6 +58,7 @@ use meter::Meter;
 use notes::Note;
 pub use opening::Opening;
 use pins::Pins;
+use shards::Shards;
 use statements::Statements;
 use steer::Steering;
 use wants::Wants;
@@ -131,6 +133,8 @@ pub struct Session {
     flow: Flow,
     meter: Meter,
     steering: Steering,
+    /// None if its database has no shards.
+    shards: Option<Box<Shards>>,
 }
 
 /// Where in the conversation the session is.
@@ -221,7 +225,7 @@ struct Passing {
 impl Session {
     /// A session that has just told its client ReadyForQuery.
     pub fn new(opening: Opening) -> Self {
-        let Opening { shared, handle, cancel, stream, unread, base, told, about } = opening;
+        let Opening { shared, handle, cancel, stream, unread, base, told, about, shards } = opening;
         let mut pins = Pins::default();
         if shared.mode == PoolMode::Session {
             pins.add(Pins::SESSION_MODE);
@@ -247,6 +251,7 @@ impl Session {
             flow: Flow::default(),
             meter,
             steering,
+            shards,
         }
     }
 

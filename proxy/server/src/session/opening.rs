@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use super::about::About;
 use super::cancel::CancelSlot;
 use super::control::Handle;
+use super::shards::Shards;
 use super::{Shared, message};
 use crate::fault::Fault;
 use crate::transport::buffer::Buffer;
@@ -38,6 +39,8 @@ pub struct Opening {
     pub told: Reported,
     /// What others may know of it.
     pub about: Arc<About>,
+    /// The shards of its database, if it has any.
+    pub shards: Option<Box<Shards>>,
 }
 
 /// The settings of a startup packet: every parameter that is not the protocol's own, then those of `options`.

@@ -14,6 +14,7 @@ use super::io::Io;
 use super::judge::{Judged, Marks, Verdict, judge};
 use super::notes::{Note, StateNote};
 use super::request::{Request, Taken};
+use super::shards::Way;
 use super::{Session, message};
 use crate::fault::Fault;
 use crate::metrics::StatementKind;
@@ -32,6 +33,14 @@ impl Session {
         if judged.is_uncertain() {
             self.await_functions(&judged.verdict).await;
             judged = self.judge_query(frame_len).unwrap_or(judged);
+        }
+        if self.shards.is_some() {
+            match self.query_way(frame_len, &judged.verdict) {
+                Ok(Way::Here) => judged = self.judge_query(frame_len).unwrap_or(judged),
+                Ok(Way::NotYet) => return Ok(Taken::NotNow),
+                Ok(Way::Across(planned)) => return self.query_across(header, &judged, planned).await,
+                Err(fault) => return self.refuse_query(frame_len, fault),
+            }
         }
         let sql = query_text(&self.io, frame_len).unwrap_or_default();
         let naming = judged.has(Marks::NAMES) || self.executes_within(sql, &judged);
@@ -126,7 +135,12 @@ impl Session {
     }
 
     /// What the rules say of the query. They look at its text where it is: in the inbox, which is put aside meanwhile.
-    fn query_admission(&mut self, frame_len: usize, facts: &Facts, verdict: &Verdict) -> Admission {
+    pub(super) fn query_admission(
+        &mut self,
+        frame_len: usize,
+        facts: &Facts,
+        verdict: &Verdict,
+    ) -> Admission {
         let inbox = std::mem::take(&mut self.io.from_client);
         let admission = self.admission(facts, verdict, text_at(&inbox, frame_len).unwrap_or_default());
         self.io.from_client = inbox;

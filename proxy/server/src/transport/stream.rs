@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
@@ -16,6 +16,8 @@ pub enum Plain {
     Tcp(TcpStream),
     /// A Unix-domain socket.
     Unix(UnixStream),
+    /// In this process.
+    Memory(DuplexStream),
 }
 
 /// A stream, in plain or under TLS.
@@ -48,7 +50,7 @@ impl Stream {
         };
         match plain {
             Plain::Tcp(tcp) => Ends { peer: tcp.peer_addr().ok(), local: tcp.local_addr().ok() },
-            Plain::Unix(_) => Ends::default(),
+            Plain::Unix(_) | Plain::Memory(_) => Ends::default(),
         }
     }
 
@@ -86,6 +88,7 @@ impl AsyncRead for Plain {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
+            Self::Memory(memory) => Pin::new(memory).poll_read(cx, buf),
         }
     }
 }
@@ -95,6 +98,7 @@ impl AsyncWrite for Plain {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Self::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
+            Self::Memory(memory) => Pin::new(memory).poll_write(cx, buf),
         }
     }
 
@@ -106,6 +110,7 @@ impl AsyncWrite for Plain {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+            Self::Memory(memory) => Pin::new(memory).poll_shutdown(cx),
         }
     }
 }

@@ -384,7 +384,7 @@ impl Cluster {
     }
 
     /// The database that the server calls `name`.
-    pub(super) fn database(&self, name: &str) -> Arc<Database> {
+    pub fn database(&self, name: &str) -> Arc<Database> {
         let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
         let database = databases.entry(name.to_owned()).or_insert_with(|| {
             self.catalogs_asked.notify_one();

@@ -131,6 +131,8 @@ pub struct ClusterConfig {
     pub name: String,
     /// Databases that clients ask for and that live here; empty means any.
     pub databases: Vec<Database>,
+    /// It is a shard or a coordinator: without `databases` it serves none by itself.
+    pub part: bool,
     /// Its servers, in order of preference.
     pub servers: Vec<ServerConfig>,
     /// Pointsman's own user: health, catalog, `auth_query`.
@@ -169,6 +171,11 @@ pub struct Database {
 }
 
 impl ClusterConfig {
+    /// Whether it serves databases that no cluster lists.
+    pub fn takes_any(&self) -> bool {
+        self.databases.is_empty() && !self.part
+    }
+
     /// Longest time to connect and log in to a server.
     pub fn connect_timeout(&self) -> Duration {
         self.pool.connect_timeout
@@ -185,5 +192,49 @@ impl std::fmt::Debug for ClusterConfig {
             .field("user", &self.user)
             .field("pool", &self.pool)
             .finish_non_exhaustive()
+    }
+}
+
+/// What is done with a write that is for several shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WritesAcross {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It commits by two-phase commit.
+    TwoPhase,
+}
+
+/// A database that is spread over several clusters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardedConfig {
+    /// What clients ask for; empty takes any name.
+    pub name: String,
+    /// The clusters, by name; a shard's number is its place.
+    pub shards: Vec<String>,
+    /// What every shard's servers call the database; else each shard's primary URL says.
+    pub server_name: Option<String>,
+    /// The cluster that answers what the shards cannot be asked one by one.
+    pub coordinator: Option<String>,
+    /// What is done with a write that is for several shards.
+    pub writes: WritesAcross,
+    /// Most memory that one statement's rows may take while they wait to be put together, in bytes.
+    pub gather_bytes_max: usize,
+    /// The number of this proxy in the ids that it makes; else it is leased.
+    pub node: Option<u16>,
+}
+
+impl ShardedConfig {
+    /// A database without shards, with every setting at its default.
+    pub fn new(name: String) -> Self {
+        Self {
+            name,
+            shards: Vec::new(),
+            server_name: None,
+            coordinator: None,
+            writes: WritesAcross::default(),
+            gather_bytes_max: 64 << 20,
+            node: None,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of one database: its catalog, and which replicas hold all of its acknowledged writes.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,8 +45,10 @@ pub struct Database {
     /// Definitions were changed since the catalog was read: what it says of them may be wrong.
     changed: AtomicBool,
     asked: Arc<Notify>,
-    /// Counts up when definitions change.
-    epoch: AtomicU64,
+    /// The number of its catalogs: see [`Catalog::origin`].
+    origin: u32,
+    /// Counts up when definitions change. Shards of one database share it: a statement is prepared on any of them.
+    epoch: ArcSwap<AtomicU64>,
     /// Relations by name, with the number of their last change. Locked at changes, and when a statement is prepared
     /// on a connection that does not have it.
     altered: Mutex<HashMap<Box<str>, u64>>,
@@ -62,6 +64,8 @@ impl Database {
     /// A database whose catalog is not known yet: until then, nothing that calls a function or reads a relation
     /// counts as read-only.
     pub fn new(cluster: &str, name: &str, positions: Arc<Notify>, catalogs: Arc<Notify>) -> Self {
+        static ORIGINS: AtomicU32 = AtomicU32::new(1);
+        let origin = ORIGINS.fetch_add(1, Ordering::Relaxed);
         Self {
             name: name.to_owned(),
             cluster: cluster.to_owned(),
@@ -71,11 +75,12 @@ impl Database {
             space: [cluster.as_bytes(), b"\0", name.as_bytes()].concat().into(),
             freshness: Arc::new(Freshness::new(SERVERS_MAX, positions)),
             gate: Arc::default(),
-            catalog: ArcSwap::from_pointee(Catalog::unknown()),
+            origin,
+            catalog: ArcSwap::from_pointee(Catalog::unknown().of(origin)),
             stale: AtomicBool::new(true),
             changed: AtomicBool::new(true),
             asked: catalogs,
-            epoch: AtomicU64::new(0),
+            epoch: ArcSwap::default(),
             altered: Mutex::default(),
             read: Notify::new(),
             failing: AtomicBool::new(false),
@@ -145,7 +150,7 @@ impl Database {
 
     /// Statements prepared from now on are others than those of the same text prepared before.
     pub fn definitions_changed(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.epoch.load().fetch_add(1, Ordering::AcqRel);
     }
 
     /// These relations were altered, or are being altered in a transaction.
@@ -193,7 +198,8 @@ impl Database {
     }
 
     /// The catalog was read. If definitions changed meanwhile, what was read is dropped.
-    pub(super) fn set_catalog(&self, mut catalog: Catalog) {
+    pub(super) fn set_catalog(&self, catalog: Catalog) {
+        let mut catalog = catalog.of(self.origin);
         if !self.stale.load(Ordering::Acquire) {
             catalog.follow(&self.catalog.load());
             let families = catalog.families();
@@ -216,7 +222,12 @@ impl Database {
 
     /// Changes of definitions noticed so far: what was prepared before the last one is prepared again.
     pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+        self.epoch.load().load(Ordering::Acquire)
+    }
+
+    /// Counts changes of definitions together with another database from now on: both are shards of one.
+    pub fn count_changes_with(&self, other: &Self) {
+        self.epoch.store(other.epoch.load_full());
     }
 
     /// Has the catalog read again because it lacks something that was perhaps made elsewhere, and waits for it, for

@@ -4,6 +4,7 @@ use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 
 use super::{Insert, KeyPredicate, KeyValue, Keys, ROWS_MAX, ValueRef};
 use crate::facts::Relation;
+use crate::lexer::Literal;
 use crate::parse::Source;
 use crate::walk::{relation, strings};
 
@@ -101,19 +102,27 @@ fn value(node: &Node, source: &Source<'_>) -> ValueRef {
 
 /// A constant stands at its literal, or at the minus before it.
 fn located(location: i32, source: &Source<'_>) -> ValueRef {
-    if let Some(index) = source.literal_at(location) {
+    literal_ref(source.text, source.literals, location)
+}
+
+/// The literal that the parser's `location` (bytes) of a constant means: the one that starts there, or the one after the minus that
+/// stands there. `literals` are the text's, in order.
+#[must_use]
+pub fn literal_ref(text: &str, literals: &[Literal], location: i32) -> ValueRef {
+    let find = |at: usize| {
+        let start = u32::try_from(at).ok()?;
+        literals.binary_search_by_key(&start, |l| l.start).ok()
+    };
+    let Ok(at) = usize::try_from(location) else { return ValueRef::Other };
+    if let Some(index) = find(at) {
         return ValueRef::Literal(index);
     }
-    let Ok(at) = usize::try_from(location) else { return ValueRef::Other };
-    let rest = source.text.as_bytes().get(at..).unwrap_or_default();
+    let rest = text.as_bytes().get(at..).unwrap_or_default();
     if rest.first() != Some(&b'-') {
         return ValueRef::Other;
     }
     let space = rest[1..].iter().take_while(|b| b.is_ascii_whitespace()).count();
-    i32::try_from(at + 1 + space)
-        .ok()
-        .and_then(|at| source.literal_at(at))
-        .map_or(ValueRef::Other, ValueRef::Negative)
+    find(at + 1 + space).map_or(ValueRef::Other, ValueRef::Negative)
 }
 
 /// A name that a query knows in its `FROM`.

@@ -19,6 +19,10 @@ pub(crate) fn table_with(rows: &mut Rows, schema: &str, name: &str, columns: &[(
             name: (*column).into(),
             type_oid: *type_oid,
             place: u16::try_from(at * 2 + 1).expect("few columns"),
+            declared_type: *type_oid,
+            bytewise: None,
+            deterministic: true,
+            not_null: false,
         });
     }
 }

@@ -1,0 +1,108 @@
+//! The plan of a text over shards, remembered beside its template.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use pointsman_policy::Tables;
+use pointsman_policy::catalog::Catalog;
+use pointsman_shards::plan::{Plan, plan};
+use pointsman_shards::{Column, FunctionKind, Placement, Schema};
+use pointsman_sql::{FunctionName, Literal, LiteralKind, Relation};
+
+/// Literals that texts may have for a plan to serve others of the template, too.
+const ALIKE_MAX: usize = 16;
+
+/// A text's plan.
+#[derive(Debug)]
+pub(in crate::session) struct Planned {
+    pub plan: Plan,
+    /// The text that it was made from; empty if it has no literals.
+    text: Box<str>,
+    /// Its literals, if they are few: of what kind, and the first that is written like it.
+    alike: Option<Vec<(u8, LiteralKind)>>,
+    /// The policies that declare where tables live.
+    version: u64,
+    shards: usize,
+}
+
+impl Planned {
+    /// Whether all of it holds for this text.
+    pub fn is_of(&self, sql: &[u8]) -> bool {
+        self.text.is_empty() || self.text.as_bytes() == sql
+    }
+
+    /// Whether at least the shards that it is for hold for a text of the same template: a plan may follow from two literals'
+    /// being the same, and from nothing else that literals say.
+    fn picks_for(&self, sql: &[u8], literals: &[Literal]) -> bool {
+        self.is_of(sql) || (self.alike.is_some() && self.alike == alike(sql, literals))
+    }
+}
+
+fn alike(sql: &[u8], literals: &[Literal]) -> Option<Vec<(u8, LiteralKind)>> {
+    if literals.len() > ALIKE_MAX {
+        return None;
+    }
+    let first = |literal: &Literal| {
+        let same = |other: &Literal| other.kind == literal.kind && other.raw(sql) == literal.raw(sql);
+        literals.iter().position(same).and_then(|at| u8::try_from(at).ok())
+    };
+    literals.iter().map(|literal| Some((first(literal)?, literal.kind))).collect()
+}
+
+/// The plan that was made last.
+#[derive(Debug, Default)]
+pub(in crate::session) struct PlannedMemo(ArcSwapOption<Planned>);
+
+/// What a plan is made from beside the text.
+pub(super) struct Declared<'a> {
+    pub tables: &'a Tables,
+    pub version: u64,
+    pub catalog: &'a Catalog,
+    pub shards: usize,
+}
+
+impl PlannedMemo {
+    /// The plan of a text of this template. `whole` says that what is done on several
+    /// shards is asked for, too.
+    pub fn of(&self, sql: &[u8], literals: &[Literal], declared: &Declared<'_>, whole: bool) -> Arc<Planned> {
+        if let Some(known) = &*self.0.load()
+            && known.version == declared.version
+            && known.shards == declared.shards
+            && if whole { known.is_of(sql) } else { known.picks_for(sql, literals) }
+        {
+            return Arc::clone(known);
+        }
+        let text = String::from_utf8_lossy(sql);
+        let planned = Arc::new(Planned {
+            plan: plan(&text, literals, declared),
+            alike: alike(sql, literals),
+            text: if literals.is_empty() { "".into() } else { text.as_ref().into() },
+            version: declared.version,
+            shards: declared.shards,
+        });
+        self.0.store(Some(Arc::clone(&planned)));
+        planned
+    }
+}
+
+impl Schema for Declared<'_> {
+    fn shards(&self) -> usize {
+        self.shards
+    }
+
+    fn placement(&self, relation: &Relation) -> Placement {
+        self.tables.placement(relation)
+    }
+
+    fn columns(&self, relation: &Relation) -> Option<Arc<[Column]>> {
+        self.catalog.columns(relation)
+    }
+
+    fn function(&self, name: &FunctionName) -> FunctionKind {
+        self.catalog.function_kind(name)
+    }
+
+    fn default_bytewise(&self) -> bool {
+        self.catalog.is_bytewise()
+    }
+}

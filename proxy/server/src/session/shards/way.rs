@@ -1,0 +1,112 @@
+//! Which shard a request is for: found from its plan and its values before anything of it is sent.
+
+use std::sync::Arc;
+
+use pointsman_shards::pick::Picked;
+use pointsman_shards::values::Values;
+use pointsman_sql::ClientEncoding;
+use pointsman_wire::backend::TransactionStatus;
+
+use super::super::Session;
+use super::super::cached::Execution;
+use super::super::judge::{Verdict, with_text};
+use super::planned::{Declared, Planned};
+use crate::fault::Fault;
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(in crate::session) enum Way {
+    /// Where the session is now.
+    Here,
+    /// Not before the replies owed have come.
+    NotYet,
+    /// To several shards, or to one that the session cannot turn to.
+    Across(Arc<Planned>),
+}
+
+impl Session {
+    /// Whether the session may turn to another shard: nothing is held there, nor under way.
+    fn may_turn(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// The plan of a text.
+    pub(super) fn planned(&self, sql: &[u8], verdict: &Verdict, whole: bool) -> Option<Arc<Planned>> {
+        let shards = self.shards.as_ref()?;
+        let policies = self.shared.policies.load();
+        let catalog = self.shared.account.database.catalog();
+        let set = &policies.set;
+        let (tables, version) = (set.tables(), set.version());
+        let declared = Declared { tables, version, catalog: &catalog, shards: shards.len() };
+        let memo = verdict.planned();
+        Some(with_text(sql, self.wants.rules(), |literals, _| memo.of(sql, literals, &declared, whole)))
+    }
+
+    /// The shards that an execution is for.
+    pub(super) fn picked(&self, planned: &Planned, asked: &Execution<'_>) -> Result<Picked, Fault> {
+        let count = self.shards.as_ref().map_or(1, |shards| shards.len());
+        with_text(asked.sql, self.wants.rules(), |literals, _| {
+            planned.plan.pick.shards(&self.shard_values(asked, literals), count).map_err(no_shard)
+        })
+    }
+
+    /// The values of an execution.
+    pub(super) fn shard_values<'a>(
+        &self,
+        asked: &Execution<'a>,
+        literals: &'a [pointsman_sql::Literal],
+    ) -> Values<'a> {
+        Values {
+            sql: asked.sql,
+            literals,
+            parameters: asked.parameters,
+            types: asked.known_types,
+            utf8: self.wants.rules().encoding == ClientEncoding::Utf8,
+        }
+    }
+
+    /// Turns to the shard that an execution is for, if that is one and the session may.
+    pub(in crate::session) fn find_way(
+        &mut self,
+        verdict: &Verdict,
+        asked: &Execution<'_>,
+    ) -> Result<Way, Fault> {
+        let Some(planned) = self.planned(asked.sql, verdict, false) else { return Ok(Way::Here) };
+        let picked = self.picked(&planned, asked)?;
+        Ok(self.take_way(picked, &planned, asked.sql, verdict))
+    }
+
+    fn take_way(&mut self, picked: Picked, planned: &Arc<Planned>, sql: &[u8], verdict: &Verdict) -> Way {
+        let (may_turn, status) = (self.may_turn(), self.status);
+        let Some(shards) = &mut self.shards else { return Way::Here };
+        if picked == Picked::Any && may_turn && self.flow.begun.is_none() && status == TransactionStatus::Idle
+        {
+            shards.turn = (shards.turn + 1) % shards.lanes.len().max(1);
+        }
+        let preferred = if may_turn { shards.turn } else { shards.at };
+        match picked.only(preferred) {
+            Some(shard) if shard == shards.at => return Way::Here,
+            Some(shard) if may_turn => {
+                self.turn_to(shard);
+                return Way::Here;
+            }
+            _ => {}
+        }
+        // What is under way has to end first: then the connection is given back, unless the session keeps it.
+        if !self.owed.is_empty() {
+            self.flow.stalled = true;
+            return Way::NotYet;
+        }
+        let planned = match planned.is_of(sql) {
+            true => Arc::clone(planned),
+            false => self.planned(sql, verdict, true).unwrap_or_else(|| Arc::clone(planned)),
+        };
+        Way::Across(planned)
+    }
+}
+
+/// A key that has no shard.
+pub(super) fn no_shard(error: pointsman_shards::function::KeyError) -> Fault {
+    Fault::client("23514", error.to_string())
+        .hint("The policy that declares the table says which keys have a shard.")
+}

@@ -1,0 +1,89 @@
+//! A database that is spread over several clusters: its shards in order, and its coordinator.
+
+use std::sync::Arc;
+
+use crate::twophase;
+use crate::upstream::account::Account;
+use crate::upstream::cluster::Cluster;
+use crate::upstream::config::{ShardedConfig, WritesAcross};
+
+/// A sharded database.
+#[derive(Debug)]
+pub struct Group {
+    /// How it is configured.
+    pub config: ShardedConfig,
+    /// Its shards; a shard's number is its place.
+    pub shards: Vec<Part>,
+    /// Answers what the shards cannot be asked one by one.
+    pub coordinator: Option<Part>,
+    /// Commits on several shards, if that is allowed.
+    pub two_phase: Option<Arc<twophase::Group>>,
+}
+
+/// A cluster of a sharded database.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The cluster.
+    pub cluster: Arc<Cluster>,
+    /// What its servers call the database.
+    pub database: String,
+}
+
+impl Part {
+    /// The account of a user there.
+    pub fn account(&self, user: &str) -> Arc<Account> {
+        self.cluster.account(&self.database, user)
+    }
+}
+
+impl Group {
+    /// A group of these clusters, which hold all that the configuration names. Its databases count changes of definitions
+    /// together.
+    pub fn new(config: ShardedConfig, clusters: &[Arc<Cluster>]) -> Self {
+        let part = |name: &String| {
+            let cluster = clusters.iter().find(|cluster| cluster.config().name == *name)?;
+            let database = config.server_name.clone();
+            let database = database.unwrap_or_else(|| cluster.config().maintenance_database.clone());
+            Some(Part { cluster: Arc::clone(cluster), database })
+        };
+        let shards: Vec<Part> = config.shards.iter().filter_map(part).collect();
+        let coordinator = config.coordinator.as_ref().and_then(part);
+        if let Some(first) = shards.first() {
+            let first = first.cluster.database(&first.database);
+            for shard in &shards[1..] {
+                shard.cluster.database(&shard.database).count_changes_with(&first);
+            }
+        }
+        let two_phase = two_phase(&config, &shards);
+        Self { config, shards, coordinator, two_phase }
+    }
+
+    /// Whether clients reach it under this name.
+    pub fn is_called(&self, database: &str) -> bool {
+        self.config.name.is_empty() || self.config.name == database
+    }
+
+    /// Number of shards.
+    pub fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Whether it has no shards.
+    pub fn is_empty(&self) -> bool {
+        self.shards.is_empty()
+    }
+}
+
+fn two_phase(config: &ShardedConfig, shards: &[Part]) -> Option<Arc<twophase::Group>> {
+    let clusters = shards.iter().map(|part| Arc::clone(&part.cluster)).collect();
+    let name = if config.name.is_empty() { "shards" } else { &config.name };
+    let node = u32::from(config.node.unwrap_or_default());
+    match config.writes {
+        WritesAcross::Refuse => None,
+        WritesAcross::TwoPhase => {
+            let database = &shards.first()?.database;
+            let group = twophase::Group::new(name, clusters, database, node);
+            group.map_err(|error| tracing::error!("two-phase commit: {error}")).ok().map(Arc::new)
+        }
+    }
+}
