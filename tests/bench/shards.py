@@ -17,7 +17,7 @@ failed = []
 
 def pgbench(port, database, script, clients=1, protocol="simple", seconds=None):
     """Transactions done and their latencies in milliseconds, sorted; None when it failed."""
-    prefix = f"{o.stage}/shards"
+    prefix = f"{o.stage}/latencies"
     command = ["pgbench", "-n", "-p", str(port), "-c", str(clients), "-j", str(min(clients, 2)), "-T", str(seconds or o.seconds),
                "-M", protocol, "-D", f"agents={o.agents}", "-D", "perm=1", "-f", str(script), "-l", f"--log-prefix={prefix}", database]
     done = subprocess.run(command, capture_output=True, text=True, timeout=(seconds or o.seconds) + 120)
