@@ -10,6 +10,7 @@ mod leg;
 mod pieces;
 mod planned;
 mod query;
+mod spanning;
 mod way;
 
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use pointsman_cache::ledger::Seq;
 pub(super) use pieces::BatchWay;
 pub(super) use planned::PlannedMemo;
 pub(super) use way::Way;
+
+use spanning::Spanning;
 
 use super::Session;
 use super::cached::Contexts;
@@ -42,6 +45,8 @@ pub struct Shards {
     lanes: Box<[Lane]>,
     /// Where the next statement goes that any shard may serve.
     turn: usize,
+    /// The transaction under way, if it may be on several shards.
+    spanning: Option<Box<Spanning>>,
 }
 
 /// What a session has on one shard.
@@ -72,7 +77,7 @@ impl Shards {
             }
         };
         let lanes = group.shards.iter().chain(&group.coordinator).map(lane).collect();
-        Self { group, at: 0, lanes, turn: worker }
+        Self { group, at: 0, lanes, turn: worker, spanning: None }
     }
 
     /// Number of shards.

@@ -80,25 +80,41 @@ impl Session {
         mut sink: Sink<'_>,
     ) -> Result<u64, Fault> {
         let (sql, types) = with_lookups(gather, &found, run.types)?;
-        let mut legs = self.legs_of(&gather.on, run.asked)?;
+        let numbers = self.shards_of(&gather.on, run.asked)?;
+        let mut legs = self.lease_legs(&numbers).await?;
+        let outcome = self.gather_on(gather, run, &found, (&sql, &types), &mut legs, &mut sink).await;
+        self.return_legs(legs, true).await;
+        outcome
+    }
+
+    /// Gathers on these legs.
+    async fn gather_on(
+        &mut self,
+        gather: &Gather,
+        run: Run<'_>,
+        found: &Found<'_>,
+        (sql, types): (&str, &[u32]),
+        legs: &mut [Leg],
+        sink: &mut Sink<'_>,
+    ) -> Result<u64, Fault> {
         let Some(first) = legs.first_mut() else { return Ok(0) };
-        let described = self.describe_on(first, sql.as_bytes(), &types).await?;
-        let formats = self.formats(&described, gather.hidden, &mut sink)?;
-        for leg in &mut legs {
-            put_parse(&mut leg.out, sql.as_bytes(), &types);
-            self.put_bind(leg, run.asked, &found, &formats)?;
+        let described = self.describe_on(first, sql.as_bytes(), types).await?;
+        let formats = self.formats(&described, gather.hidden, sink)?;
+        for leg in legs.iter_mut() {
+            put_parse(&mut leg.out, sql.as_bytes(), types);
+            self.put_bind(leg, run.asked, found, &formats)?;
             Execute { portal: b"", max_rows: 0 }.encode(&mut leg.out);
             leg.sync();
         }
-        if let Sink::Client { description: Some(description), .. } = &sink {
+        if let Sink::Client { description: Some(description), .. } = sink {
             self.io.to_client.extend(description);
         }
         let merger = self.merger(gather, &described, run.asked, legs.len())?;
-        self.merge(merger, &mut legs, &mut sink).await
+        self.merge(merger, legs, sink).await
     }
 
-    /// An inner session for each shard that a query is for.
-    fn legs_of(&mut self, on: &Pick, asked: &Execution<'_>) -> Result<Vec<Leg>, Fault> {
+    /// The shards that a query is for.
+    fn shards_of(&mut self, on: &Pick, asked: &Execution<'_>) -> Result<Vec<usize>, Fault> {
         let Some(shards) = &mut self.shards else { return Ok(Vec::new()) };
         let count = shards.len();
         shards.turn = (shards.turn + 1) % count.max(1);
@@ -106,11 +122,10 @@ impl Session {
         let picked = with_text(asked.sql, self.wants.rules(), |literals, _| {
             on.shards(&self.shard_values(asked, literals), count).map_err(super::way::no_shard)
         })?;
-        let numbers: Vec<usize> = match picked {
+        Ok(match picked {
             Picked::Any => vec![turn],
             Picked::Shards(set) => set.iter().collect(),
-        };
-        Ok(numbers.into_iter().filter_map(|shard| self.open_leg(shard)).collect())
+        })
     }
 
     /// The formats in which each column is asked for.

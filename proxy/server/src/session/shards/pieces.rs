@@ -8,8 +8,9 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, BindParameters, Close, Describe, Execute, Parse, Target};
 use pointsman_wire::{Oids, WireError};
 
+use super::super::begin::begins;
 use super::super::cached::Execution;
-use super::super::judge::{Verdict, judge};
+use super::super::judge::{Marks, Verdict, judge};
 use super::super::request::Taken;
 use super::super::statements::{Origin, Unnamed};
 use super::super::{Session, message};
@@ -61,6 +62,10 @@ impl Session {
     }
 
     fn way_of_frames(&mut self, mut rest: &[u8]) -> Result<BatchWay, Fault> {
+        if self.spans() {
+            return Ok(BatchWay::Pieces);
+        }
+        let may_span = self.may_span() && self.held.is_none();
         let mut parsed: Vec<(&[u8], Named)> = Vec::new();
         let mut picked: Option<usize> = None;
         let mut flushes = false;
@@ -80,6 +85,9 @@ impl Session {
                     else {
                         return Ok(BatchWay::Here);
                     };
+                    if may_span && self.begins_with(&named.sql) {
+                        return Ok(self.pieces_once_free());
+                    }
                     match self.pick_of(&named, &bind)? {
                         Picked::Any => {}
                         Picked::Shards(set) => match (set.only(), picked) {
@@ -103,6 +111,10 @@ impl Session {
             None => {}
         }
         Ok(BatchWay::Here)
+    }
+
+    fn begins_with(&self, sql: &[u8]) -> bool {
+        begins(&judge(sql, self.wants.rules(), &self.shared.account.database.catalog()).facts)
     }
 
     fn pieces_once_free(&mut self) -> BatchWay {
@@ -140,22 +152,68 @@ impl Session {
         self.io.from_client.consume(len);
         self.io.settle_approved();
         let mut pieces = Pieces { failed: self.flow.skip_to_sync, ..Pieces::default() };
+        if !self.spans() && !pieces.failed && self.writes_more_than_once(&batch) {
+            if !self.may_span() {
+                return self.refuse_batch_across(&batch);
+            }
+            self.begin_spanning(b"BEGIN", true);
+        }
         let mut rest = &batch[..];
         while let Some(header) = Header::peek(rest)? {
             let Some(frame) = rest.get(..header.frame_len()) else { break };
             rest = &rest[header.frame_len()..];
             if header.tag == b'S' {
+                if let Err(fault) = self.end_implicit(pieces.failed).await {
+                    self.tell(fault)?;
+                }
                 pieces.failed = false;
                 self.io.to_client.extend(&message::ready(self.status.byte()));
             } else if !pieces.failed
                 && let Err(fault) = Box::pin(self.piece(header.tag, &frame[5..], &mut pieces)).await
             {
                 self.tell(fault)?;
+                self.fail_spanning();
                 pieces.failed = true;
             }
         }
         self.flow.skip_to_sync = pieces.failed;
         self.shared.counters.transaction();
+        Ok(Taken::Done)
+    }
+
+    /// Whether a batch executes several statements of which one may write: it is one transaction.
+    fn writes_more_than_once(&self, batch: &[u8]) -> bool {
+        let (mut executes, mut writes, mut rest) = (0, false, batch);
+        let mut parsed: Vec<(&[u8], &[u8])> = Vec::new();
+        while let Ok(Some(header)) = Header::peek(rest) {
+            let Some(body) = rest.get(5..header.frame_len()) else { break };
+            rest = &rest[header.frame_len()..];
+            match header.tag {
+                b'P' => parsed.extend(Parse::decode(body).ok().map(|parse| (parse.name, parse.sql))),
+                b'B' => {
+                    let Ok(bind) = Bind::decode(body) else { continue };
+                    let own = parsed.iter().rev().find(|(name, _)| *name == bind.statement);
+                    let known = own.map(|(_, sql)| Bytes::copy_from_slice(sql));
+                    let sql = known.or_else(|| Some(self.known_statement(bind.statement)?.sql));
+                    writes |= sql.is_some_and(|sql| !self.verdict_of_text(&sql).marks.has(Marks::READ));
+                }
+                b'E' => executes += 1,
+                _ => {}
+            }
+        }
+        executes > 1 && writes
+    }
+
+    /// The whole batch is refused.
+    fn refuse_batch_across(&mut self, batch: &[u8]) -> Result<Taken, Fault> {
+        let fault = Fault::pointsman("0A000", "a pipeline that writes on several shards")
+            .hint("Set `cross_shard_writes: two_phase` for the database, or end each statement with a Sync.");
+        self.tell(fault)?;
+        if batch.ends_with(super::SYNC) {
+            self.io.to_client.extend(&message::ready(self.status.byte()));
+        } else {
+            self.flow.skip_to_sync = true;
+        }
         Ok(Taken::Done)
     }
 
@@ -248,13 +306,14 @@ impl Session {
         }
         let named = &portal.statement;
         let described = self.describe_named(named).await?;
-        let verdict = self.verdict_of_text(&named.sql);
+        let judged = judge(&named.sql, self.wants.rules(), &self.shared.account.database.catalog());
+        let verdict = judged.verdict;
         let Some(planned) = self.planned(&named.sql, &verdict, true) else { return Ok(()) };
         self.may_go_across()?;
         let parameters = BindParameters::decode(&portal.rest)?;
         self.count(verdict.kind);
         let asked = Execution::of_bound(&named.sql, &named.types, &described.parameters, Some(&parameters));
-        match self.perform_across(&planned, &asked, None).await? {
+        match self.perform_across(&judged.facts, &planned, &asked, None).await? {
             Outcome::Complete(tag) => self.io.to_client.extend(&message::command_complete(&tag)),
             Outcome::Answered => {}
         }

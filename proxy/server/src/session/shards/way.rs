@@ -90,6 +90,10 @@ impl Session {
         asked: &Execution<'_>,
         several: bool,
     ) -> Result<Way, Fault> {
+        if self.spans() {
+            let planned = self.planned(asked.sql, verdict, true);
+            return Ok(planned.map_or(Way::Here, Way::Across));
+        }
         let Some(planned) = self.planned(asked.sql, verdict, false) else { return Ok(Way::Here) };
         let picked = match several {
             true => self.picked_together(asked.sql)?,
