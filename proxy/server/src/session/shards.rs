@@ -9,6 +9,7 @@ mod gather;
 mod leg;
 mod pieces;
 mod planned;
+mod portals;
 mod query;
 mod spanning;
 mod way;
@@ -16,12 +17,14 @@ mod way;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::BytesMut;
 use pointsman_cache::ledger::Seq;
 
 pub(super) use pieces::BatchWay;
 pub(super) use planned::PlannedMemo;
 pub(super) use way::Way;
 
+use portals::Portal;
 use spanning::Spanning;
 
 use super::Session;
@@ -47,6 +50,10 @@ pub struct Shards {
     turn: usize,
     /// The transaction under way, if it may be on several shards.
     spanning: Option<Box<Spanning>>,
+    /// Its portals.
+    portals: Vec<Portal>,
+    /// What a portal gives that is fetched in portions.
+    captured: Option<BytesMut>,
 }
 
 /// What a session has on one shard.
@@ -77,7 +84,7 @@ impl Shards {
             }
         };
         let lanes = group.shards.iter().chain(&group.coordinator).map(lane).collect();
-        Self { group, at: 0, lanes, turn: worker, spanning: None }
+        Self { group, at: 0, lanes, turn: worker, spanning: None, portals: Vec::new(), captured: None }
     }
 
     /// Number of shards.

@@ -120,8 +120,7 @@ impl Session {
                 b'1' | b'2' | b'n' => {}
                 b'T' if describe.is_none() => {}
                 _ => {
-                    self.io.to_client.extend(&frame.bytes);
-                    self.drain_client().await?;
+                    self.emit(&frame.bytes).await?;
                 }
             }
         }
@@ -321,22 +320,20 @@ impl Session {
         let tag = match many {
             Many::Each(Each::Copies | Each::Definition) => {
                 for rows in first.iter().flat_map(|reply| &reply.rows) {
-                    self.io.to_client.extend(rows);
+                    self.emit(rows).await?;
                 }
                 first.map(|reply| reply.tag.clone()).unwrap_or_default()
             }
             Many::Insert(insert) => {
                 let owners = self.owners(insert, asked)?;
                 for row in in_order(&owners, &replies) {
-                    self.io.to_client.extend(&row);
-                    self.drain_client().await?;
+                    self.emit(&row).await?;
                 }
                 summed(&replies)
             }
             _ => {
                 for rows in replies.iter().flat_map(|(_, reply)| &reply.rows) {
-                    self.io.to_client.extend(rows);
-                    self.drain_client().await?;
+                    self.emit(rows).await?;
                 }
                 summed(&replies)
             }

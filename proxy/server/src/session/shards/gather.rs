@@ -270,10 +270,7 @@ impl Session {
     async fn deliver(&mut self, out: &mut BytesMut, sink: &mut Sink<'_>) -> Result<u64, Fault> {
         let rows = count_rows(out);
         match sink {
-            Sink::Client { .. } => {
-                self.io.to_client.extend(out);
-                self.drain_client().await?;
-            }
+            Sink::Client { .. } => self.emit(out).await?,
             Sink::Rows(found) => {
                 if let Some(found) = found {
                     found.push(out)?;
@@ -387,7 +384,7 @@ fn unsupported(error: impl std::fmt::Display) -> Fault {
         .hint("Pin the statement to one shard by its shard key, or ask the coordinator.")
 }
 
-fn too_many(bytes_max: usize) -> Fault {
+pub(super) fn too_many(bytes_max: usize) -> Fault {
     Fault::pointsman(
         "54000",
         format!("rows of several shards take more than {bytes_max} bytes while they are put together"),

@@ -15,7 +15,7 @@ use super::super::request::Taken;
 use super::super::statements::{Origin, Unnamed};
 use super::super::{Session, message};
 use super::described::Described;
-use super::query::Outcome;
+use super::portals::Portal;
 use crate::fault::Fault;
 use std::sync::Arc;
 
@@ -32,17 +32,10 @@ pub(in crate::session) enum BatchWay {
 
 /// A statement as a batch names it: its text, and the types that `Parse` named.
 #[derive(Debug, Clone)]
-struct Named {
-    sql: Bytes,
-    types: Bytes,
-    known: Vec<u32>,
-}
-
-/// A portal of the batch.
-struct Portal {
-    name: Bytes,
-    statement: Named,
-    rest: Bytes,
+pub(super) struct Named {
+    pub sql: Bytes,
+    pub types: Bytes,
+    pub known: Vec<u32>,
 }
 
 /// A batch as far as it was taken.
@@ -151,7 +144,7 @@ impl Session {
         let batch = Bytes::copy_from_slice(&self.io.from_client.bytes()[..len]);
         self.io.from_client.consume(len);
         self.io.settle_approved();
-        let mut pieces = Pieces { failed: self.flow.skip_to_sync, ..Pieces::default() };
+        let mut pieces = Pieces { failed: self.flow.skip_to_sync, portals: self.kept_portals() };
         if !self.spans() && !pieces.failed && self.writes_more_than_once(&batch) {
             if !self.may_span() {
                 return self.refuse_batch_across(&batch);
@@ -176,9 +169,22 @@ impl Session {
                 pieces.failed = true;
             }
         }
+        self.keep_portals(pieces.portals);
         self.flow.skip_to_sync = pieces.failed;
         self.shared.counters.transaction();
         Ok(Taken::Done)
+    }
+
+    /// Portals of a transaction live until it ends.
+    fn kept_portals(&mut self) -> Vec<Portal> {
+        self.shards.as_mut().map(|shards| std::mem::take(&mut shards.portals)).unwrap_or_default()
+    }
+
+    fn keep_portals(&mut self, portals: Vec<Portal>) {
+        let keeps = self.spans() && !self.spans_implicitly();
+        if let Some(shards) = &mut self.shards {
+            shards.portals = if keeps { portals } else { Vec::new() };
+        }
     }
 
     /// Whether a batch executes several statements of which one may write: it is one transaction.
@@ -227,12 +233,17 @@ impl Session {
                     self.known_statement(bind.statement).ok_or_else(|| unknown_statement(bind.statement))?;
                 let name = Bytes::copy_from_slice(bind.portal);
                 pieces.portals.retain(|portal| portal.name != name);
-                pieces.portals.push(Portal { name, statement, rest: Bytes::copy_from_slice(bind.rest) });
+                let rest = Bytes::copy_from_slice(bind.rest);
+                pieces.portals.push(Portal { name, statement, rest, fetched: None });
                 self.io.to_client.extend(BIND_COMPLETE);
                 Ok(())
             }
             b'D' => self.piece_describe(Describe::decode(body)?, pieces).await,
-            b'E' => self.piece_execute(Execute::decode(body)?, pieces).await,
+            b'E' => {
+                let execute = Execute::decode(body)?;
+                let portal = pieces.portals.iter_mut().find(|portal| *portal.name == *execute.portal);
+                self.piece_execute(execute, portal.ok_or_else(|| unknown_portal(execute.portal))?).await
+            }
             b'C' => {
                 let close = Close::decode(body)?;
                 match (close.target, close.name) {
@@ -298,29 +309,7 @@ impl Session {
         Ok(())
     }
 
-    async fn piece_execute(&mut self, execute: Execute<'_>, pieces: &Pieces) -> Result<(), Fault> {
-        let portal = pieces.portal(execute.portal)?;
-        if execute.max_rows > 0 {
-            return Err(Fault::pointsman("0A000", "rows of several shards cannot be fetched in portions")
-                .hint("Execute the portal without a row limit, or use LIMIT."));
-        }
-        let named = &portal.statement;
-        let described = self.describe_named(named).await?;
-        let judged = judge(&named.sql, self.wants.rules(), &self.shared.account.database.catalog());
-        let verdict = judged.verdict;
-        let Some(planned) = self.planned(&named.sql, &verdict, true) else { return Ok(()) };
-        self.may_go_across()?;
-        let parameters = BindParameters::decode(&portal.rest)?;
-        self.count(verdict.kind);
-        let asked = Execution::of_bound(&named.sql, &named.types, &described.parameters, Some(&parameters));
-        match self.perform_across(&judged.facts, &planned, &asked, None).await? {
-            Outcome::Complete(tag) => self.io.to_client.extend(&message::command_complete(&tag)),
-            Outcome::Answered => {}
-        }
-        Ok(())
-    }
-
-    async fn describe_named(&mut self, named: &Named) -> Result<Arc<Described>, Fault> {
+    pub(super) async fn describe_named(&mut self, named: &Named) -> Result<Arc<Described>, Fault> {
         self.describe_original(&Execution::of_bound(&named.sql, &named.types, &named.known, None)).await
     }
 }
@@ -337,11 +326,13 @@ impl Named {
 
 impl Pieces {
     fn portal(&self, name: &[u8]) -> Result<&Portal, Fault> {
-        self.portals.iter().find(|portal| *portal.name == *name).ok_or_else(|| {
-            let name = String::from_utf8_lossy(name).into_owned();
-            Fault::client("34000", format!("portal \"{name}\" does not exist"))
-        })
+        self.portals.iter().find(|portal| *portal.name == *name).ok_or_else(|| unknown_portal(name))
     }
+}
+
+fn unknown_portal(name: &[u8]) -> Fault {
+    let name = String::from_utf8_lossy(name).into_owned();
+    Fault::client("34000", format!("portal \"{name}\" does not exist"))
 }
 
 fn unknown_statement(name: &[u8]) -> Fault {
