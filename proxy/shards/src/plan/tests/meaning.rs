@@ -53,6 +53,9 @@ impl Run<'_> {
                     let mut found: Vec<usize> = found.into_iter().flatten().collect();
                     found.sort_unstable();
                     found.dedup();
+                    if found.is_empty() {
+                        found.push(0);
+                    }
                     found
                 }
             },
