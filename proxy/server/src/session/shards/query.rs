@@ -192,7 +192,7 @@ impl Session {
                 let run = Run { asked, types: &described.parameters };
                 let sink = Sink::Client { formats: &result_formats, description };
                 self.count_across(|counts| &counts.gathered);
-                let rows = self.gather(gather, run, sink).await?;
+                let rows = self.gather(gather, run, sink, &[]).await?;
                 Ok(Outcome::Complete(format!("SELECT {rows}")))
             }
             Many::CopyFrom(_) | Many::CopyTo(_) if asked.protocol != Protocol::Simple => {
