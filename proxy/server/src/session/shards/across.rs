@@ -90,8 +90,20 @@ impl Session {
         asked: &Execution<'_>,
         describe: Option<&[i16]>,
     ) -> Result<Outcome, Fault> {
-        let Some(mut leg) = self.open_leg(shard) else { return Err(no_shards()) };
-        self.put_execution(&mut leg, asked, asked.sql)?;
+        let mut leg = self.lease_leg(shard).await?;
+        let outcome = self.pass_execution(&mut leg, asked, describe).await;
+        self.return_legs(vec![leg], outcome.is_err()).await;
+        self.note_written_on(shard);
+        outcome
+    }
+
+    async fn pass_execution(
+        &mut self,
+        leg: &mut Leg,
+        asked: &Execution<'_>,
+        describe: Option<&[i16]>,
+    ) -> Result<Outcome, Fault> {
+        self.put_execution(leg, asked, asked.sql)?;
         let mut failed = None;
         loop {
             let frame = self.attend_work(false, leg.frame()).await?;
@@ -108,12 +120,10 @@ impl Session {
                 b'1' | b'2' | b'n' => {}
                 b'T' if describe.is_none() => {}
                 _ => {
-                    self.io.to_client.extend(&frame.bytes);
-                    self.drain_client().await?;
+                    self.emit(&frame.bytes).await?;
                 }
             }
         }
-        self.note_written_on(shard);
         failed.map_or(Ok(Outcome::Answered), Err)
     }
 
@@ -125,8 +135,10 @@ impl Session {
             return Ok(known);
         }
         let at = self.shards.as_ref().map_or(0, |shards| shards.at);
-        let Some(mut leg) = self.open_leg(at) else { return Err(no_shards()) };
-        self.describe_on(&mut leg, asked.sql, &types).await
+        let mut leg = self.lease_leg(at).await?;
+        let described = self.describe_on(&mut leg, asked.sql, &types).await;
+        self.return_legs(vec![leg], described.is_err()).await;
+        described
     }
 
     /// Writes on several shards, together.
@@ -143,12 +155,15 @@ impl Session {
         two_phase.ready().await?;
         self.count_across(|counts| &counts.written);
         let texts = self.texts(many, asked, set.iter())?;
+        if self.spans() {
+            return self.write_spanning(many, asked, &texts, limit, describe).await;
+        }
         let mut legs: Vec<Leg> = texts.iter().filter_map(|(shard, _)| self.open_leg(*shard)).collect();
         for (leg, (_, text)) in legs.iter_mut().zip(&texts) {
             leg.query(b"BEGIN");
             self.put_execution(leg, asked, text)?;
         }
-        let replies = match self.attend_work(false, replies(&mut legs, limit)).await {
+        let replies = match self.attend_work(false, replies(&mut legs, limit, 2)).await {
             Ok(replies) => replies,
             Err(fault) => {
                 for leg in &mut legs {
@@ -166,7 +181,7 @@ impl Session {
             self.note_written_on(*shard);
         }
         self.warn(&outcome);
-        self.answer_writes(many, planned, asked, replies, describe).await
+        self.answer_writes(many, asked, replies, describe).await
     }
 
     /// What commits on several shards, if that is allowed.
@@ -181,10 +196,33 @@ impl Session {
     /// Tells the client what there is to say of a commit.
     pub(super) fn warn(&mut self, outcome: &crate::twophase::Outcome) {
         if let Some(warning) = outcome.warning() {
-            let mut out = BytesMut::new();
-            pointsman_wire::fields::ErrorResponse::new("WARNING", "01000", &warning).encode_notice(&mut out);
-            self.io.to_client.extend(&out);
+            self.tell_warning("01000", &warning);
         }
+    }
+
+    pub(super) fn tell_warning(&mut self, sqlstate: &str, warning: &str) {
+        let mut out = BytesMut::new();
+        pointsman_wire::fields::ErrorResponse::new("WARNING", sqlstate, warning).encode_notice(&mut out);
+        self.io.to_client.extend(&out);
+    }
+
+    /// The same as a part of the client's transaction.
+    async fn write_spanning(
+        &mut self,
+        many: &Many,
+        asked: &Execution<'_>,
+        texts: &[(usize, Vec<u8>)],
+        limit: usize,
+        describe: Option<&[i16]>,
+    ) -> Result<Outcome, Fault> {
+        let numbers: Vec<usize> = texts.iter().map(|(shard, _)| *shard).collect();
+        let mut legs = self.lease_legs(&numbers).await?;
+        for (leg, (_, text)) in legs.iter_mut().zip(texts) {
+            self.put_execution(leg, asked, text)?;
+        }
+        let replies = self.attend_work(false, replies(&mut legs, limit, 1)).await;
+        self.return_legs(legs, replies.is_err()).await;
+        self.answer_writes(many, asked, replies?, describe).await
     }
 
     /// What each shard is to run.
@@ -268,41 +306,34 @@ impl Session {
     async fn answer_writes(
         &mut self,
         many: &Many,
-        planned: &Planned,
         asked: &Execution<'_>,
         replies: Vec<(usize, Reply)>,
         describe: Option<&[i16]>,
     ) -> Result<Outcome, Fault> {
-        let _ = planned;
         for notice in replies.iter().flat_map(|(_, reply)| &reply.notices) {
             self.io.to_client.extend(notice);
         }
         let first = replies.first().map(|(_, reply)| reply);
-        if let (Some(formats), Some(description)) =
-            (describe, first.and_then(|reply| reply.description.as_ref()))
-        {
-            let _ = formats;
+        if let (Some(_), Some(description)) = (describe, first.and_then(|reply| reply.description.as_ref())) {
             self.io.to_client.extend(description);
         }
         let tag = match many {
             Many::Each(Each::Copies | Each::Definition) => {
                 for rows in first.iter().flat_map(|reply| &reply.rows) {
-                    self.io.to_client.extend(rows);
+                    self.emit(rows).await?;
                 }
                 first.map(|reply| reply.tag.clone()).unwrap_or_default()
             }
             Many::Insert(insert) => {
                 let owners = self.owners(insert, asked)?;
                 for row in in_order(&owners, &replies) {
-                    self.io.to_client.extend(&row);
-                    self.drain_client().await?;
+                    self.emit(&row).await?;
                 }
                 summed(&replies)
             }
             _ => {
                 for rows in replies.iter().flat_map(|(_, reply)| &reply.rows) {
-                    self.io.to_client.extend(rows);
-                    self.drain_client().await?;
+                    self.emit(rows).await?;
                 }
                 summed(&replies)
             }
@@ -325,15 +356,17 @@ impl Session {
     }
 }
 
-/// The replies of all to `BEGIN` and to the statement.
-async fn replies(legs: &mut [Leg], limit: usize) -> Result<Vec<(usize, Reply)>, Fault> {
+/// The replies of all to the last of `each` statements.
+async fn replies(legs: &mut [Leg], limit: usize, each: usize) -> Result<Vec<(usize, Reply)>, Fault> {
     // All are sent before the first is waited for.
     for leg in legs.iter_mut() {
         std::future::poll_fn(|cx| leg.poll_send(cx)).await?;
     }
     let (mut replies, mut left) = (Vec::new(), limit);
     for leg in legs {
-        Reply::read(leg, left).await?;
+        for _ in 1..each {
+            Reply::read(leg, left).await?;
+        }
         let reply = Reply::read(leg, left).await?;
         left = left.saturating_sub(reply.rows.iter().map(Bytes::len).sum());
         replies.push((leg.shard, reply));
@@ -382,6 +415,6 @@ pub(super) fn tag_of(frame: &Frame) -> String {
     String::from_utf8_lossy(frame.body().strip_suffix(b"\0").unwrap_or(frame.body())).into_owned()
 }
 
-fn no_shards() -> Fault {
+pub(super) fn no_shards() -> Fault {
     Fault::pointsman("XX000", "the database has no such shard")
 }

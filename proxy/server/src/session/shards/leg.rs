@@ -59,7 +59,7 @@ impl Drop for Leg {
     /// Half an answer belongs to nobody: what still runs is cancelled, and the inner session ends.
     fn drop(&mut self) {
         if self.owed > 0 {
-            self.cancel.cancel_in_background();
+            self.cancel();
             self.handle.give(super::super::Order::Stop);
         }
     }
@@ -76,6 +76,13 @@ impl Leg {
     pub fn sync(&mut self) {
         self.out.extend_from_slice(SYNC);
         self.owed += 1;
+    }
+
+    /// Cancels what still runs.
+    pub fn cancel(&self) {
+        if self.owed > 0 {
+            self.cancel.cancel_in_background();
+        }
     }
 
     /// Takes all answers that are still to come; what they say does not matter any more.

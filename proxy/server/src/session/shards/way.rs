@@ -25,6 +25,15 @@ pub(in crate::session) enum Way {
 }
 
 impl Session {
+    /// Waits for the first shard's catalog to be read, if it is being read: statements are planned by it.
+    pub(in crate::session) async fn await_shards_catalog(&self) {
+        let first = self.shards.as_ref().and_then(|shards| shards.lanes.first());
+        if let Some(lane) = first.filter(|lane| lane.account.database.is_catalog_awaited()) {
+            let limit = lane.cluster.config().health_timeout;
+            Box::pin(lane.account.database.catalog_known(limit)).await;
+        }
+    }
+
     /// Whether the session may turn to another shard: nothing is held there, nor under way.
     fn may_turn(&self) -> bool {
         self.held.is_none()
@@ -34,7 +43,7 @@ impl Session {
     pub(super) fn planned(&self, sql: &[u8], verdict: &Verdict, whole: bool) -> Option<Arc<Planned>> {
         let shards = self.shards.as_ref()?;
         let policies = self.shared.policies.load();
-        let catalog = self.shared.account.database.catalog();
+        let catalog = shards.lanes.first()?.account.database.catalog();
         let set = &policies.set;
         let (tables, version) = (set.tables(), set.version());
         let declared = Declared { tables, version, catalog: &catalog, shards: shards.len() };
@@ -90,6 +99,10 @@ impl Session {
         asked: &Execution<'_>,
         several: bool,
     ) -> Result<Way, Fault> {
+        if self.spans() {
+            let planned = self.planned(asked.sql, verdict, true);
+            return Ok(planned.map_or(Way::Here, Way::Across));
+        }
         let Some(planned) = self.planned(asked.sql, verdict, false) else { return Ok(Way::Here) };
         let picked = match several {
             true => self.picked_together(asked.sql)?,

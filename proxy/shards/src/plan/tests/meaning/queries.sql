@@ -120,7 +120,7 @@ SELECT region, count(*) OVER (PARTITION BY region) FROM lines;
 SELECT m.community_id, count(DISTINCT a.name) FROM community_members m JOIN agents a ON a.id = m.agent_id GROUP BY m.community_id;
 SELECT * FROM (SELECT id FROM agents UNION ALL SELECT initiator_id FROM interactions) s WHERE s.id > 20;
 SELECT s.id, count(*) FROM (SELECT id FROM agents UNION ALL SELECT recipient_id FROM interactions) s GROUP BY s.id;
-SELECT * FROM agents a NATURAL JOIN profiles p;
+SELECT * FROM friendships f NATURAL JOIN interactions i;
 SELECT a.id, b.id FROM agents a LEFT JOIN friendships f ON f.initiator_id = a.id LEFT JOIN interactions b ON b.initiator_id = f.initiator_id AND b.recipient_id = f.recipient_id;
 SELECT a.id FROM agents a RIGHT JOIN friendships f ON f.initiator_id = a.id AND a.active;
 SELECT a.id FROM agents a LEFT JOIN friendships f ON f.initiator_id = a.id WHERE f.initiator_id IS NULL;
