@@ -56,7 +56,7 @@ fn alike(sql: &[u8], literals: &[Literal]) -> Option<Vec<(u8, LiteralKind)>> {
 pub(in crate::session) struct PlannedMemo(ArcSwapOption<Planned>);
 
 /// What a plan is made from beside the text.
-pub(in crate::session) struct Declared<'a> {
+pub(crate) struct Declared<'a> {
     pub tables: &'a Tables,
     pub version: u64,
     pub catalog: &'a Catalog,

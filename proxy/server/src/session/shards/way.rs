@@ -35,7 +35,7 @@ impl Session {
     }
 
     /// Whether the session may turn to another shard: nothing is held there, nor under way.
-    fn may_turn(&self) -> bool {
+    pub(super) fn may_turn(&self) -> bool {
         self.held.is_none()
     }
 
@@ -75,7 +75,7 @@ impl Session {
     }
 
     /// The shards that the statements of one text are for, all together.
-    fn picked_together(&self, sql: &[u8]) -> Result<Picked, Fault> {
+    pub(super) fn picked_together(&self, sql: &[u8]) -> Result<Picked, Fault> {
         let mut all = Picked::Any;
         for range in split(sql, self.wants.rules()).unwrap_or_default() {
             let one = sql.get(range).unwrap_or_default();
