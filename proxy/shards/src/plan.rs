@@ -136,7 +136,7 @@ pub struct Gather {
     pub lookups: Vec<Lookup>,
     /// The text for each shard. Parameters are the client's, by their own numbers.
     pub sql: String,
-    /// Where it runs. If that is one shard, or `Any`, nothing is merged.
+    /// Where it runs; on any one if no shard has such keys (`= NULL`). If that is one shard, or `Any`, nothing is merged.
     pub on: Pick,
     /// Columns at the end of each row that are for the merge only, asked for in binary.
     pub hidden: usize,

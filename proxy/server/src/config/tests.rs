@@ -93,22 +93,39 @@ fn the_reference_tells_of_every_key_and_of_no_other() {
     }
 }
 
-const SHARDS: &str = "clusters:\n  - {name: a, primary: 'postgres://u@h/x'}\n  - {name: b, primary: 'postgres://u@i/x'}\n";
+const SHARDS: &str =
+    "clusters:\n  - {name: a, primary: 'postgres://u@h/x'}\n  - {name: b, primary: 'postgres://u@i/x'}\n";
 
 #[test]
 fn shards_are_clusters_that_serve_nothing_by_themselves() {
-    let config = read(&format!("{SHARDS}sharded: [{{name: social, shards: [b, a], cross_shard_writes: two_phase}}]\n")).unwrap();
+    let config = read(&format!(
+        "{SHARDS}sharded: [{{name: social, shards: [b, a], cross_shard_writes: two_phase}}]\n"
+    ))
+    .unwrap();
     let [social] = &config.sharded[..] else { panic!("{:?}", config.sharded) };
-    assert_eq!((social.name.as_str(), social.shards.as_slice()), ("social", &["b".to_owned(), "a".to_owned()][..]));
+    assert_eq!(
+        (social.name.as_str(), social.shards.as_slice()),
+        ("social", &["b".to_owned(), "a".to_owned()][..])
+    );
     assert_eq!(social.writes, crate::upstream::config::WritesAcross::TwoPhase);
     assert!(config.clusters.iter().all(|cluster| !cluster.takes_any()));
 }
 
 #[test]
 fn shards_that_are_not_there_are_told_with_their_place() {
-    assert_wrong(&format!("{SHARDS}sharded: [{{name: s, shards: [a, c, b]}}]\n"), 4, 32, "no cluster is named `c`");
+    assert_wrong(
+        &format!("{SHARDS}sharded: [{{name: s, shards: [a, c, b]}}]\n"),
+        4,
+        32,
+        "no cluster is named `c`",
+    );
     assert_wrong(&format!("{SHARDS}sharded: [{{name: s, shards: [a, b, a]}}]\n"), 4, 35, "listed twice");
-    assert_wrong(&format!("{SHARDS}sharded: [{{name: pointsman, shards: [a, b]}}]\n"), 4, 11, "admin console");
+    assert_wrong(
+        &format!("{SHARDS}sharded: [{{name: pointsman, shards: [a, b]}}]\n"),
+        4,
+        11,
+        "admin console",
+    );
 }
 
 #[test]

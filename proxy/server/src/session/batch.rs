@@ -57,6 +57,7 @@ impl Session {
         }
         let mut survey = survey;
         if self.shards.is_some() {
+            self.await_shards_catalog().await;
             match self.batch_way(survey.len) {
                 Ok(BatchWay::Here) => survey = self.survey()?.unwrap_or(survey),
                 Ok(BatchWay::NotYet) => return Ok(Taken::NotNow),

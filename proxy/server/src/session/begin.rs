@@ -99,7 +99,7 @@ impl Session {
 
     /// Whether the request begins a transaction that a replica may serve, or one of a sharded database.
     fn may_hold_back(&self, request: &Request<'_>) -> bool {
-        let free = self.held.is_none() && self.flow.begun.is_none();
+        let free = self.held.is_none() && self.flow.begun.is_none() && !self.spans();
         if !free || !begins(request.facts) {
             return false;
         }
@@ -116,6 +116,10 @@ impl Session {
     }
 
     fn begin_here(&mut self, sql: Bytes, facts: &Facts, for_primary: bool) {
+        if self.may_span() {
+            self.begin_spanning(&sql, false);
+            return;
+        }
         let limit = self.shared.cluster.config().pool.idle_transaction_timeout;
         let idle = limit.map(|limit| Idle { limit, timer: Box::pin(tokio::time::sleep(limit)) });
         let one_snapshot = self.keeps_snapshot(facts);

@@ -314,7 +314,7 @@ impl Session {
 
     /// Whether the client is in no transaction, and nothing is held for it.
     fn is_idle(&self) -> bool {
-        self.held.is_none() && self.flow.begun.is_none()
+        self.held.is_none() && self.flow.begun.is_none() && !self.spans()
     }
 
     /// Waits for the next thing to do.

@@ -9,17 +9,23 @@ mod gather;
 mod leg;
 mod pieces;
 mod planned;
+mod portals;
 mod query;
+mod spanning;
 mod way;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::BytesMut;
 use pointsman_cache::ledger::Seq;
 
 pub(super) use pieces::BatchWay;
 pub(super) use planned::PlannedMemo;
 pub(super) use way::Way;
+
+use portals::Portal;
+use spanning::Spanning;
 
 use super::Session;
 use super::cached::Contexts;
@@ -42,6 +48,12 @@ pub struct Shards {
     lanes: Box<[Lane]>,
     /// Where the next statement goes that any shard may serve.
     turn: usize,
+    /// The transaction under way, if it may be on several shards.
+    spanning: Option<Box<Spanning>>,
+    /// Its portals.
+    portals: Vec<Portal>,
+    /// What a portal gives that is fetched in portions.
+    captured: Option<BytesMut>,
 }
 
 /// What a session has on one shard.
@@ -72,7 +84,7 @@ impl Shards {
             }
         };
         let lanes = group.shards.iter().chain(&group.coordinator).map(lane).collect();
-        Self { group, at: 0, lanes, turn: worker }
+        Self { group, at: 0, lanes, turn: worker, spanning: None, portals: Vec::new(), captured: None }
     }
 
     /// Number of shards.

@@ -35,7 +35,8 @@ impl Session {
             judged = self.judge_query(frame_len).unwrap_or(judged);
         }
         if self.shards.is_some() {
-            match self.query_way(frame_len, &judged.verdict) {
+            self.await_shards_catalog().await;
+            match self.query_way(frame_len, &judged) {
                 Ok(Way::Here) => judged = self.judge_query(frame_len).unwrap_or(judged),
                 Ok(Way::NotYet) => return Ok(Taken::NotNow),
                 Ok(Way::Across(planned)) => return self.query_across(header, &judged, planned).await,

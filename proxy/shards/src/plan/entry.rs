@@ -8,7 +8,7 @@ use pointsman_sql::Literal;
 use super::planner::Planner;
 use super::scope::{Lookups, Scopes};
 use super::text::{named, refusal};
-use super::tree::{self, Source};
+use super::tree::{self, Source, address};
 use super::write::plan_write;
 use super::{Many, Plan, Refusal, Why, deep, inline};
 use crate::layout::{FunctionKind, Schema};
@@ -92,6 +92,17 @@ fn forbidden(query: &pb::SelectStmt, scopes: &Scopes<'_>) -> Option<Refusal> {
         }
         Some(NodeEnum::RangeVar(var)) if tree::lookup_number(var).is_some() => {
             check(Some(refusal(Why::Unknown, var.relname.clone(), "The name is kept for other uses.")));
+        }
+        Some(NodeEnum::CommonTableExpr(cte)) => {
+            let level = cte
+                .ctequery
+                .as_deref()
+                .and_then(tree::query)
+                .and_then(|query| scopes.level_at.get(&address(query)));
+            // Elsewhere, names of queries around it could mean something else.
+            if level.is_some_and(|level| scopes.levels[*level].correlated || scopes.levels[*level].unsure) {
+                check(Some(refusal(Why::Subquery, format!("WITH {}", cte.ctename), ONE_SHARD)));
+            }
         }
         Some(NodeEnum::SelectStmt(query)) if !query.locking_clause.is_empty() => {
             check(Some(refusal(Why::Locking, "FOR UPDATE", ONE_SHARD)));

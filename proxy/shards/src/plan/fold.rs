@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 
 use super::planner::{Planner, append};
-use super::scope::{Col, Info, Scopes, name_of};
+use super::scope::{Col, INT8, Info, Scopes, name_of};
 use super::text::{self, column, named, refusal};
 use super::tree::{self, address};
 use super::{Gather, Lookup, Refusal, Why, deep};
@@ -225,7 +225,12 @@ impl Fold<'_, '_> {
     }
 
     /// What each shard is asked for.
-    fn partial(self, query: &pb::SelectStmt) -> (pb::SelectStmt, Vec<Info>) {
+    fn partial(mut self, query: &pb::SelectStmt) -> (pb::SelectStmt, Vec<Info>) {
+        if self.columns.is_empty() {
+            let count = pb::FuncCall { agg_star: true, ..text::call("count", Vec::new()) };
+            let count = tree::node(NodeEnum::FuncCall(Box::new(count)));
+            self.columns.push((String::new(), count, Info::plain(INT8)));
+        }
         let numbered = text::numbered(self.columns.len());
         let targets =
             self.columns.iter().zip(&numbered).map(|((_, node, _), name)| text::target(node.clone(), name));

@@ -67,7 +67,7 @@ impl<'s, 'a> Judge<'s, 'a> {
     /// A query as a whole: what it reads, or the branches of a set operation.
     pub(crate) fn whole(&self, query: &'a pb::SelectStmt) -> Result<Shape, Step> {
         if is_set_operation(query) {
-            self.set_operation(query, &Outers::new())
+            self.branches(query, false, &Outers::new())
         } else {
             self.input(query, &Outers::new())
         }

@@ -9,6 +9,7 @@
 mod conditions;
 mod facts;
 mod from;
+mod joins;
 mod names;
 mod outputs;
 mod passes;
@@ -228,7 +229,7 @@ impl<'a> Scopes<'a> {
     ) -> Option<ItemId> {
         let level = self.level(place);
         let ctes = self.push_ctes(with, level);
-        let target = target.map(|var| self.table(var, level, place.space));
+        let target = target.map(|var| self.table(var, level));
         self.from(from, level, place);
         if let Some(condition) = condition {
             self.condition(condition, level, &place.regions.clone());
@@ -244,7 +245,7 @@ impl<'a> Scopes<'a> {
     fn insert(&mut self, n: &'a pb::InsertStmt, place: &Place) -> Option<ItemId> {
         let level = self.level(place);
         let ctes = self.push_ctes(n.with_clause.as_ref(), level);
-        let target = n.relation.as_ref().map(|var| self.table(var, level, place.space));
+        let target = n.relation.as_ref().map(|var| self.table(var, level));
         if let Some(query) = n.select_stmt.as_deref().and_then(tree::query) {
             let names: Vec<&str> = n.cols.iter().filter_map(target_name).collect();
             let inner = Place { names: Some((level, false)), ..place.clone() };

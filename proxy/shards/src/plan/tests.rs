@@ -16,7 +16,10 @@ pub(crate) struct Fake {
     pub(crate) bytewise: bool,
 }
 
-pub(crate) const TABLES: &[(&str, &str, &[(&str, u32)])] = &[
+/// A table's name, its key or other placement, and its columns with their types.
+type Table = (&'static str, &'static str, &'static [(&'static str, u32)]);
+
+pub(crate) const TABLES: &[Table] = &[
     (
         "agents",
         "id",
@@ -112,9 +115,7 @@ impl Schema for Fake {
     }
 }
 
-fn table(
-    relation: &Relation,
-) -> Option<&'static (&'static str, &'static str, &'static [(&'static str, u32)])> {
+fn table(relation: &Relation) -> Option<&'static Table> {
     TABLES.iter().find(|(name, _, _)| *name == &*relation.name)
 }
 

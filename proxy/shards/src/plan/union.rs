@@ -57,8 +57,8 @@ fn looked_up(
     planner.infos.insert(number, outputs.iter().map(|output| output.info).collect::<Vec<Info>>());
     lookups.push(Lookup { number, gather, owned: None });
     let names = text::numbered(outputs.len());
-    let target = |(name, output): (&Box<str>, &Output)| text::target(column("p", name), &output.name);
-    let mut select = text::select(names.iter().zip(&outputs).map(target).collect());
+    let target = |(at, output): (usize, &Output)| text::target(column("p", &names[at]), &output.name);
+    let mut select = text::select(outputs.iter().enumerate().map(target).collect());
     select.from_clause = vec![text::lookup_range(number, "p", &names)];
     Ok(select)
 }

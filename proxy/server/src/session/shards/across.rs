@@ -1,11 +1,11 @@
 //! Statements that inner sessions run as they are: on one shard that the session cannot turn to, or, writing, on several, where
 //! they commit together.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use pointsman_cache::Protocol;
 use pointsman_shards::pick::Picked;
 use pointsman_shards::plan::{Each, Insert, Many};
-use pointsman_wire::frontend::{Bind, Execute, Query};
+use pointsman_wire::frontend::{Bind, Execute};
 
 use super::super::Session;
 use super::super::cached::Execution;
@@ -50,7 +50,7 @@ impl Reply {
                 b'C' => reply.tag = tag_of(&frame),
                 b'E' => {
                     let fault = Fault::from_server(frame.bytes);
-                    finish(leg).await?;
+                    while leg.frame().await?.tag != b'Z' {}
                     return Err(fault);
                 }
                 b'Z' => return Ok(reply),
@@ -66,7 +66,8 @@ impl Participant for Leg {
     }
 
     async fn run(&mut self, sql: &str) -> Result<String, Trouble> {
-        Query { sql: sql.as_bytes() }.encode(&mut self.out);
+        self.settle().await.map_err(Trouble::Lost)?;
+        self.query(sql.as_bytes());
         let mut tag = String::new();
         let mut refused = None;
         loop {
@@ -89,8 +90,20 @@ impl Session {
         asked: &Execution<'_>,
         describe: Option<&[i16]>,
     ) -> Result<Outcome, Fault> {
-        let Some(mut leg) = self.open_leg(shard) else { return Err(no_shards()) };
-        self.put_execution(&mut leg, asked, asked.sql)?;
+        let mut leg = self.lease_leg(shard).await?;
+        let outcome = self.pass_execution(&mut leg, asked, describe).await;
+        self.return_legs(vec![leg], outcome.is_err()).await;
+        self.note_written_on(shard);
+        outcome
+    }
+
+    async fn pass_execution(
+        &mut self,
+        leg: &mut Leg,
+        asked: &Execution<'_>,
+        describe: Option<&[i16]>,
+    ) -> Result<Outcome, Fault> {
+        self.put_execution(leg, asked, asked.sql)?;
         let mut failed = None;
         loop {
             let frame = self.attend_work(false, leg.frame()).await?;
@@ -107,12 +120,10 @@ impl Session {
                 b'1' | b'2' | b'n' => {}
                 b'T' if describe.is_none() => {}
                 _ => {
-                    self.io.to_client.extend(&frame.bytes);
-                    self.drain_client().await?;
+                    self.emit(&frame.bytes).await?;
                 }
             }
         }
-        self.note_written_on(shard);
         failed.map_or(Ok(Outcome::Answered), Err)
     }
 
@@ -124,8 +135,10 @@ impl Session {
             return Ok(known);
         }
         let at = self.shards.as_ref().map_or(0, |shards| shards.at);
-        let Some(mut leg) = self.open_leg(at) else { return Err(no_shards()) };
-        self.describe_on(&mut leg, asked.sql, &types).await
+        let mut leg = self.lease_leg(at).await?;
+        let described = self.describe_on(&mut leg, asked.sql, &types).await;
+        self.return_legs(vec![leg], described.is_err()).await;
+        described
     }
 
     /// Writes on several shards, together.
@@ -142,12 +155,15 @@ impl Session {
         two_phase.ready().await?;
         self.count_across(|counts| &counts.written);
         let texts = self.texts(many, asked, set.iter())?;
+        if self.spans() {
+            return self.write_spanning(many, asked, &texts, limit, describe).await;
+        }
         let mut legs: Vec<Leg> = texts.iter().filter_map(|(shard, _)| self.open_leg(*shard)).collect();
         for (leg, (_, text)) in legs.iter_mut().zip(&texts) {
-            Query { sql: b"BEGIN" }.encode(&mut leg.out);
+            leg.query(b"BEGIN");
             self.put_execution(leg, asked, text)?;
         }
-        let replies = match self.attend_work(false, replies(&mut legs, limit)).await {
+        let replies = match self.attend_work(false, replies(&mut legs, limit, 2)).await {
             Ok(replies) => replies,
             Err(fault) => {
                 for leg in &mut legs {
@@ -165,7 +181,7 @@ impl Session {
             self.note_written_on(*shard);
         }
         self.warn(&outcome);
-        self.answer_writes(many, planned, asked, replies, describe).await
+        self.answer_writes(many, asked, replies, describe).await
     }
 
     /// What commits on several shards, if that is allowed.
@@ -180,10 +196,33 @@ impl Session {
     /// Tells the client what there is to say of a commit.
     pub(super) fn warn(&mut self, outcome: &crate::twophase::Outcome) {
         if let Some(warning) = outcome.warning() {
-            let mut out = BytesMut::new();
-            pointsman_wire::fields::ErrorResponse::new("WARNING", "01000", &warning).encode_notice(&mut out);
-            self.io.to_client.extend(&out);
+            self.tell_warning("01000", &warning);
         }
+    }
+
+    pub(super) fn tell_warning(&mut self, sqlstate: &str, warning: &str) {
+        let mut out = BytesMut::new();
+        pointsman_wire::fields::ErrorResponse::new("WARNING", sqlstate, warning).encode_notice(&mut out);
+        self.io.to_client.extend(&out);
+    }
+
+    /// The same as a part of the client's transaction.
+    async fn write_spanning(
+        &mut self,
+        many: &Many,
+        asked: &Execution<'_>,
+        texts: &[(usize, Vec<u8>)],
+        limit: usize,
+        describe: Option<&[i16]>,
+    ) -> Result<Outcome, Fault> {
+        let numbers: Vec<usize> = texts.iter().map(|(shard, _)| *shard).collect();
+        let mut legs = self.lease_legs(&numbers).await?;
+        for (leg, (_, text)) in legs.iter_mut().zip(texts) {
+            self.put_execution(leg, asked, text)?;
+        }
+        let replies = self.attend_work(false, replies(&mut legs, limit, 1)).await;
+        self.return_legs(legs, replies.is_err()).await;
+        self.answer_writes(many, asked, replies?, describe).await
     }
 
     /// What each shard is to run.
@@ -220,7 +259,7 @@ impl Session {
     /// Appends an execution of a text with the client's values.
     fn put_execution(&self, leg: &mut Leg, asked: &Execution<'_>, sql: &[u8]) -> Result<(), Fault> {
         if asked.protocol == Protocol::Simple {
-            Query { sql }.encode(&mut leg.out);
+            leg.query(sql);
             return Ok(());
         }
         put_parse(&mut leg.out, sql, asked.known_types);
@@ -229,7 +268,7 @@ impl Session {
         own.encode(&mut rest);
         Bind { portal: b"", statement: b"", rest: &rest }.encode(&mut leg.out);
         Execute { portal: b"", max_rows: 0 }.encode(&mut leg.out);
-        leg.out.put_slice(super::SYNC);
+        leg.sync();
         Ok(())
     }
 
@@ -267,41 +306,34 @@ impl Session {
     async fn answer_writes(
         &mut self,
         many: &Many,
-        planned: &Planned,
         asked: &Execution<'_>,
         replies: Vec<(usize, Reply)>,
         describe: Option<&[i16]>,
     ) -> Result<Outcome, Fault> {
-        let _ = planned;
         for notice in replies.iter().flat_map(|(_, reply)| &reply.notices) {
             self.io.to_client.extend(notice);
         }
         let first = replies.first().map(|(_, reply)| reply);
-        if let (Some(formats), Some(description)) =
-            (describe, first.and_then(|reply| reply.description.as_ref()))
-        {
-            let _ = formats;
+        if let (Some(_), Some(description)) = (describe, first.and_then(|reply| reply.description.as_ref())) {
             self.io.to_client.extend(description);
         }
         let tag = match many {
             Many::Each(Each::Copies | Each::Definition) => {
                 for rows in first.iter().flat_map(|reply| &reply.rows) {
-                    self.io.to_client.extend(rows);
+                    self.emit(rows).await?;
                 }
                 first.map(|reply| reply.tag.clone()).unwrap_or_default()
             }
             Many::Insert(insert) => {
                 let owners = self.owners(insert, asked)?;
                 for row in in_order(&owners, &replies) {
-                    self.io.to_client.extend(&row);
-                    self.drain_client().await?;
+                    self.emit(&row).await?;
                 }
                 summed(&replies)
             }
             _ => {
                 for rows in replies.iter().flat_map(|(_, reply)| &reply.rows) {
-                    self.io.to_client.extend(rows);
-                    self.drain_client().await?;
+                    self.emit(rows).await?;
                 }
                 summed(&replies)
             }
@@ -324,26 +356,22 @@ impl Session {
     }
 }
 
-/// The replies of all to `BEGIN` and to the statement.
-async fn replies(legs: &mut [Leg], limit: usize) -> Result<Vec<(usize, Reply)>, Fault> {
+/// The replies of all to the last of `each` statements.
+async fn replies(legs: &mut [Leg], limit: usize, each: usize) -> Result<Vec<(usize, Reply)>, Fault> {
     // All are sent before the first is waited for.
     for leg in legs.iter_mut() {
         std::future::poll_fn(|cx| leg.poll_send(cx)).await?;
     }
     let (mut replies, mut left) = (Vec::new(), limit);
     for leg in legs {
-        Reply::read(leg, left).await?;
+        for _ in 1..each {
+            Reply::read(leg, left).await?;
+        }
         let reply = Reply::read(leg, left).await?;
         left = left.saturating_sub(reply.rows.iter().map(Bytes::len).sum());
         replies.push((leg.shard, reply));
     }
     Ok(replies)
-}
-
-/// Reads up to the next ReadyForQuery.
-async fn finish(leg: &mut Leg) -> Result<(), Fault> {
-    while leg.frame().await?.tag != b'Z' {}
-    Ok(())
 }
 
 /// Rows of several shards in the order of the rows that were inserted, as far as each row gave one.
@@ -387,6 +415,6 @@ pub(super) fn tag_of(frame: &Frame) -> String {
     String::from_utf8_lossy(frame.body().strip_suffix(b"\0").unwrap_or(frame.body())).into_owned()
 }
 
-fn no_shards() -> Fault {
+pub(super) fn no_shards() -> Fault {
     Fault::pointsman("XX000", "the database has no such shard")
 }

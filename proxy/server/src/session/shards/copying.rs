@@ -9,7 +9,6 @@ use pointsman_shards::key::{Key, KeyType};
 use pointsman_shards::plan::{CopyFormat, CopyFrom, CopyTo};
 use pointsman_sql::ClientEncoding;
 use pointsman_wire::frame::Header;
-use pointsman_wire::frontend::Query;
 
 use super::super::Session;
 use super::across::tag_of;
@@ -228,7 +227,7 @@ impl Session {
         sql: &[u8],
         (first, last): (bool, bool),
     ) -> Result<u64, Fault> {
-        Query { sql }.encode(&mut leg.out);
+        leg.query(sql);
         let (mut binary, mut rows, mut failed, mut begun) = (false, 0, None, false);
         loop {
             let frame = self.attend_work(false, leg.frame()).await?;
@@ -277,8 +276,8 @@ fn part(
 /// Begins a transaction and the copy on each shard; returns what the client is told.
 async fn begin_copies(legs: &mut [Leg], sql: &[u8]) -> Result<Bytes, Fault> {
     for leg in legs.iter_mut() {
-        Query { sql: b"BEGIN" }.encode(&mut leg.out);
-        Query { sql }.encode(&mut leg.out);
+        leg.query(b"BEGIN");
+        leg.query(sql);
         std::future::poll_fn(|cx| leg.poll_send(cx)).await?;
     }
     let mut told = Bytes::new();

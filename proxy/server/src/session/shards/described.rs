@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use lru::LruCache;
 use pointsman_wire::Oids;
 use pointsman_wire::backend::{ParameterDescription, RowDescription};
@@ -81,7 +81,7 @@ impl Session {
         let key = (Box::from(sql), types.to_vec(), self.under());
         put_parse(&mut leg.out, sql, types);
         Describe { target: Target::Statement, name: b"" }.encode(&mut leg.out);
-        leg.out.put_slice(super::SYNC);
+        leg.sync();
         let described = Arc::new(self.attend_work(false, read(leg)).await?);
         if key.2.alone == 0 {
             KNOWN.with_borrow_mut(|known| known.put(key, Arc::clone(&described)));

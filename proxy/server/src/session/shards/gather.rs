@@ -1,14 +1,15 @@
 //! Performs a [`Gather`]: its lookups first, then its text on each of its shards at once, their rows merged as they come.
 
+use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use pointsman_shards::Values;
 use pointsman_shards::key::{Key, KeyType};
 use pointsman_shards::lookup::{LookupRows, substitute};
 use pointsman_shards::merge::{Merger, Order, Progress, Rows};
 use pointsman_shards::pick::{Pick, Picked};
-use pointsman_shards::plan::{Gather, Lookup, Merge, Owned, Slice};
+use pointsman_shards::plan::{Gather, Merge, Owned, Slice};
 use pointsman_sql::ValueRef;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, BindParameters, Execute};
@@ -50,24 +51,32 @@ pub(super) struct FoundRows {
     bytes_max: usize,
 }
 
-/// Lookups that were found.
-type Found<'g> = Vec<(&'g Lookup, FoundRows)>;
+/// Lookups that were found, each with the number that texts name it by.
+type Found<'g> = Vec<(u32, Arc<FoundRows>, Option<&'g Owned>)>;
 
 impl Session {
-    /// Gathers; returns how many rows there were.
+    /// Gathers; returns how many rows there were. `around` are the lookups of the gathers that this is a part of: each shard
+    /// needs all of their rows here.
     pub(super) fn gather<'f>(
         &'f mut self,
         gather: &'f Gather,
         run: Run<'f>,
         sink: Sink<'f>,
+        around: &'f [(u32, Arc<FoundRows>)],
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<u64, Fault>> + Send + 'f>> {
         Box::pin(async move {
-            let mut found: Found<'_> = Vec::new();
+            let mut known = around.to_vec();
             for lookup in &gather.lookups {
                 let mut rows = None;
-                self.gather(&lookup.gather, run, Sink::Rows(&mut rows)).await?;
-                found.extend(rows.map(|rows| (lookup, rows)));
+                self.gather(&lookup.gather, run, Sink::Rows(&mut rows), &known).await?;
+                known.extend(rows.map(|rows| (lookup.number, Arc::new(rows))));
             }
+            let owned = |number: u32| {
+                let own = gather.lookups.iter().find(|lookup| lookup.number == number);
+                own.and_then(|lookup| lookup.owned.as_ref())
+            };
+            let named = known.into_iter().filter(|(number, _)| names(&gather.sql, *number));
+            let found = named.map(|(number, rows)| (number, rows, owned(number))).collect();
             self.gather_from(gather, run, found, sink).await
         })
     }
@@ -80,25 +89,41 @@ impl Session {
         mut sink: Sink<'_>,
     ) -> Result<u64, Fault> {
         let (sql, types) = with_lookups(gather, &found, run.types)?;
-        let mut legs = self.legs_of(&gather.on, run.asked)?;
+        let numbers = self.shards_of(&gather.on, run.asked)?;
+        let mut legs = self.lease_legs(&numbers).await?;
+        let outcome = self.gather_on(gather, run, &found, (&sql, &types), &mut legs, &mut sink).await;
+        self.return_legs(legs, true).await;
+        outcome
+    }
+
+    /// Gathers on these legs.
+    async fn gather_on(
+        &mut self,
+        gather: &Gather,
+        run: Run<'_>,
+        found: &Found<'_>,
+        (sql, types): (&str, &[u32]),
+        legs: &mut [Leg],
+        sink: &mut Sink<'_>,
+    ) -> Result<u64, Fault> {
         let Some(first) = legs.first_mut() else { return Ok(0) };
-        let described = self.describe_on(first, sql.as_bytes(), &types).await?;
-        let formats = self.formats(&described, gather.hidden, &mut sink)?;
-        for leg in &mut legs {
-            put_parse(&mut leg.out, sql.as_bytes(), &types);
-            self.put_bind(leg, run.asked, &found, &formats)?;
+        let described = self.describe_on(first, sql.as_bytes(), types).await?;
+        let formats = self.formats(&described, gather.hidden, sink)?;
+        for leg in legs.iter_mut() {
+            put_parse(&mut leg.out, sql.as_bytes(), types);
+            self.put_bind(leg, run.asked, found, &formats)?;
             Execute { portal: b"", max_rows: 0 }.encode(&mut leg.out);
-            leg.out.put_slice(super::SYNC);
+            leg.sync();
         }
-        if let Sink::Client { description: Some(description), .. } = &sink {
+        if let Sink::Client { description: Some(description), .. } = sink {
             self.io.to_client.extend(description);
         }
         let merger = self.merger(gather, &described, run.asked, legs.len())?;
-        self.merge(merger, &mut legs, &mut sink).await
+        self.merge(merger, legs, sink).await
     }
 
-    /// An inner session for each shard that a query is for.
-    fn legs_of(&mut self, on: &Pick, asked: &Execution<'_>) -> Result<Vec<Leg>, Fault> {
+    /// The shards that a query is for.
+    fn shards_of(&mut self, on: &Pick, asked: &Execution<'_>) -> Result<Vec<usize>, Fault> {
         let Some(shards) = &mut self.shards else { return Ok(Vec::new()) };
         let count = shards.len();
         shards.turn = (shards.turn + 1) % count.max(1);
@@ -106,11 +131,10 @@ impl Session {
         let picked = with_text(asked.sql, self.wants.rules(), |literals, _| {
             on.shards(&self.shard_values(asked, literals), count).map_err(super::way::no_shard)
         })?;
-        let numbers: Vec<usize> = match picked {
+        Ok(match picked {
             Picked::Any => vec![turn],
             Picked::Shards(set) => set.iter().collect(),
-        };
-        Ok(numbers.into_iter().filter_map(|shard| self.open_leg(shard)).collect())
+        })
     }
 
     /// The formats in which each column is asked for.
@@ -131,9 +155,11 @@ impl Session {
             }
             Sink::Rows(rows) => {
                 let limit = self.shards.as_ref().map_or(0, |shards| shards.group.config.gather_bytes_max);
-                let found = LookupRows::new(columns).map_err(unsupported)?;
-                let formats = found.formats();
-                **rows = Some(FoundRows { rows: found, types: columns.to_vec(), bytes_max: limit });
+                let visible = columns.get(..columns.len().saturating_sub(hidden)).unwrap_or_default();
+                let found = LookupRows::new(visible).map_err(unsupported)?;
+                let mut formats = found.formats();
+                formats.resize(columns.len(), 1);
+                **rows = Some(FoundRows { rows: found, types: visible.to_vec(), bytes_max: limit });
                 Ok(formats)
             }
         }
@@ -164,7 +190,7 @@ impl Session {
     /// The arrays that lookups become for one shard.
     fn arrays(&self, shard: usize, found: &Found<'_>) -> Vec<Bytes> {
         let count = self.shards.as_ref().map_or(1, |shards| shards.len());
-        let of = |(lookup, found): &(&Lookup, FoundRows)| match &lookup.owned {
+        let of = |(_, found, owned): &(u32, Arc<FoundRows>, Option<&Owned>)| match owned {
             Some(owned) => found.owned_by(owned, shard, count).parameters(),
             None => found.rows.parameters(),
         };
@@ -255,10 +281,7 @@ impl Session {
     async fn deliver(&mut self, out: &mut BytesMut, sink: &mut Sink<'_>) -> Result<u64, Fault> {
         let rows = count_rows(out);
         match sink {
-            Sink::Client { .. } => {
-                self.io.to_client.extend(out);
-                self.drain_client().await?;
-            }
+            Sink::Client { .. } => self.emit(out).await?,
             Sink::Rows(found) => {
                 if let Some(found) = found {
                     found.push(out)?;
@@ -322,13 +345,19 @@ impl FoundRows {
 fn with_lookups(gather: &Gather, found: &Found<'_>, own: &[u32]) -> Result<(String, Vec<u32>), Fault> {
     let mut types = own.to_vec();
     let mut relations = Vec::new();
-    for (lookup, FoundRows { rows, .. }) in found {
+    for (number, found, _) in found {
         let first = u32::try_from(types.len() + 1).unwrap_or(u32::MAX);
-        relations.push((lookup.number, rows.relation_sql(first)));
-        types.extend(rows.parameters().iter().map(|(oid, _)| oid));
+        relations.push((*number, found.rows.relation_sql(first)));
+        types.extend(found.rows.parameters().iter().map(|(oid, _)| oid));
     }
     let sql = substitute(&gather.sql, &relations);
     Ok((sql.map_err(|error| Fault::pointsman("XX000", error.to_string()))?, types))
+}
+
+/// Whether a text names a lookup.
+fn names(sql: &str, number: u32) -> bool {
+    let name = format!("pointsman.lookup_{number}");
+    sql.match_indices(&name).any(|(at, _)| !sql[at + name.len()..].starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// What one of the shards says that the merge waits for, or that is not far ahead.
@@ -372,7 +401,7 @@ fn unsupported(error: impl std::fmt::Display) -> Fault {
         .hint("Pin the statement to one shard by its shard key, or ask the coordinator.")
 }
 
-fn too_many(bytes_max: usize) -> Fault {
+pub(super) fn too_many(bytes_max: usize) -> Fault {
     Fault::pointsman(
         "54000",
         format!("rows of several shards take more than {bytes_max} bytes while they are put together"),

@@ -6,13 +6,14 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use pointsman_wire::frame::Header;
+use pointsman_wire::frontend::Query;
 use tokio::io::{AsyncReadExt as _, DuplexStream};
 
 use super::super::about::About;
 use super::super::cancel::CancelSlot;
 use super::super::control::Handle;
 use super::super::{End, Opening, Session, Shared};
-use super::no_policies;
+use super::{SYNC, no_policies};
 use crate::fault::Fault;
 use crate::transport::stream::{Plain, Stream};
 use crate::upstream::config::PoolMode;
@@ -34,8 +35,8 @@ pub(super) struct Leg {
     inbox: BytesMut,
     cancel: Arc<CancelSlot>,
     handle: Arc<Handle>,
-    /// Something was sent that is not answered to its end.
-    busy: bool,
+    /// ReadyForQuery messages that are still to come.
+    owed: usize,
 }
 
 /// What an inner session says: rows, one or more of them one after another, or another message.
@@ -57,19 +58,45 @@ impl Frame {
 impl Drop for Leg {
     /// Half an answer belongs to nobody: what still runs is cancelled, and the inner session ends.
     fn drop(&mut self) {
-        if self.busy {
-            self.cancel.cancel_in_background();
+        if self.owed > 0 {
+            self.cancel();
             self.handle.give(super::super::Order::Stop);
         }
     }
 }
 
 impl Leg {
+    /// Puts a simple query into `out`.
+    pub fn query(&mut self, sql: &[u8]) {
+        Query { sql }.encode(&mut self.out);
+        self.owed += 1;
+    }
+
+    /// Puts the end of a batch into `out`.
+    pub fn sync(&mut self) {
+        self.out.extend_from_slice(SYNC);
+        self.owed += 1;
+    }
+
+    /// Cancels what still runs.
+    pub fn cancel(&self) {
+        if self.owed > 0 {
+            self.cancel.cancel_in_background();
+        }
+    }
+
+    /// Takes all answers that are still to come; what they say does not matter any more.
+    pub async fn settle(&mut self) -> Result<(), Fault> {
+        while self.owed > 0 {
+            self.frame().await?;
+        }
+        Ok(())
+    }
+
     /// Sends what was put into `out`.
     pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         use tokio::io::AsyncWrite as _;
         while !self.out.is_empty() {
-            self.busy = true;
             match std::pin::Pin::new(&mut self.stream).poll_write(cx, &self.out) {
                 Poll::Ready(Ok(count)) if count > 0 => drop(self.out.split_to(count)),
                 Poll::Ready(_) => return Poll::Ready(Err(gone(self.shard))),
@@ -115,7 +142,7 @@ impl Leg {
             return Ok(None);
         }
         if tag == b'Z' {
-            self.busy = false;
+            self.owed = self.owed.saturating_sub(1);
         }
         Ok(Some(Frame { tag, bytes: self.inbox.split_to(end).freeze() }))
     }
@@ -166,7 +193,7 @@ impl Session {
             inbox: BytesMut::new(),
             cancel,
             handle,
-            busy: false,
+            owed: 0,
         })
     }
 }

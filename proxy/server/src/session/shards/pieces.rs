@@ -8,13 +8,14 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, BindParameters, Close, Describe, Execute, Parse, Target};
 use pointsman_wire::{Oids, WireError};
 
+use super::super::begin::begins;
 use super::super::cached::Execution;
-use super::super::judge::{Verdict, judge};
+use super::super::judge::{Marks, Verdict, judge};
 use super::super::request::Taken;
 use super::super::statements::{Origin, Unnamed};
 use super::super::{Session, message};
 use super::described::Described;
-use super::query::Outcome;
+use super::portals::Portal;
 use crate::fault::Fault;
 use std::sync::Arc;
 
@@ -31,17 +32,10 @@ pub(in crate::session) enum BatchWay {
 
 /// A statement as a batch names it: its text, and the types that `Parse` named.
 #[derive(Debug, Clone)]
-struct Named {
-    sql: Bytes,
-    types: Bytes,
-    known: Vec<u32>,
-}
-
-/// A portal of the batch.
-struct Portal {
-    name: Bytes,
-    statement: Named,
-    rest: Bytes,
+pub(super) struct Named {
+    pub sql: Bytes,
+    pub types: Bytes,
+    pub known: Vec<u32>,
 }
 
 /// A batch as far as it was taken.
@@ -61,6 +55,10 @@ impl Session {
     }
 
     fn way_of_frames(&mut self, mut rest: &[u8]) -> Result<BatchWay, Fault> {
+        if self.spans() {
+            return Ok(BatchWay::Pieces);
+        }
+        let may_span = self.may_span() && self.held.is_none();
         let mut parsed: Vec<(&[u8], Named)> = Vec::new();
         let mut picked: Option<usize> = None;
         let mut flushes = false;
@@ -80,6 +78,9 @@ impl Session {
                     else {
                         return Ok(BatchWay::Here);
                     };
+                    if may_span && self.begins_with(&named.sql) {
+                        return Ok(self.pieces_once_free());
+                    }
                     match self.pick_of(&named, &bind)? {
                         Picked::Any => {}
                         Picked::Shards(set) => match (set.only(), picked) {
@@ -105,6 +106,10 @@ impl Session {
         Ok(BatchWay::Here)
     }
 
+    fn begins_with(&self, sql: &[u8]) -> bool {
+        begins(&judge(sql, self.wants.rules(), &self.shared.account.database.catalog()).facts)
+    }
+
     fn pieces_once_free(&mut self) -> BatchWay {
         if self.owed.is_empty() {
             return BatchWay::Pieces;
@@ -124,7 +129,7 @@ impl Session {
         }
     }
 
-    fn verdict_of_text(&self, sql: &[u8]) -> Arc<Verdict> {
+    pub(super) fn verdict_of_text(&self, sql: &[u8]) -> Arc<Verdict> {
         judge(sql, self.wants.rules(), &self.shared.account.database.catalog()).verdict
     }
 
@@ -139,23 +144,82 @@ impl Session {
         let batch = Bytes::copy_from_slice(&self.io.from_client.bytes()[..len]);
         self.io.from_client.consume(len);
         self.io.settle_approved();
-        let mut pieces = Pieces { failed: self.flow.skip_to_sync, ..Pieces::default() };
+        let mut pieces = Pieces { failed: self.flow.skip_to_sync, portals: self.kept_portals() };
+        if !self.spans() && !pieces.failed && self.writes_more_than_once(&batch) {
+            if !self.may_span() {
+                return self.refuse_batch_across(&batch);
+            }
+            self.begin_spanning(b"BEGIN", true);
+        }
         let mut rest = &batch[..];
         while let Some(header) = Header::peek(rest)? {
             let Some(frame) = rest.get(..header.frame_len()) else { break };
             rest = &rest[header.frame_len()..];
             if header.tag == b'S' {
+                if let Err(fault) = self.end_implicit(pieces.failed).await {
+                    self.tell(fault)?;
+                }
                 pieces.failed = false;
                 self.io.to_client.extend(&message::ready(self.status.byte()));
             } else if !pieces.failed
                 && let Err(fault) = Box::pin(self.piece(header.tag, &frame[5..], &mut pieces)).await
             {
                 self.tell(fault)?;
+                self.fail_spanning();
                 pieces.failed = true;
             }
         }
+        self.keep_portals(pieces.portals);
         self.flow.skip_to_sync = pieces.failed;
         self.shared.counters.transaction();
+        Ok(Taken::Done)
+    }
+
+    /// Portals of a transaction live until it ends.
+    fn kept_portals(&mut self) -> Vec<Portal> {
+        self.shards.as_mut().map(|shards| std::mem::take(&mut shards.portals)).unwrap_or_default()
+    }
+
+    fn keep_portals(&mut self, portals: Vec<Portal>) {
+        let keeps = self.spans() && !self.spans_implicitly();
+        if let Some(shards) = &mut self.shards {
+            shards.portals = if keeps { portals } else { Vec::new() };
+        }
+    }
+
+    /// Whether a batch executes several statements of which one may write: it is one transaction.
+    fn writes_more_than_once(&self, batch: &[u8]) -> bool {
+        let (mut executes, mut writes, mut rest) = (0, false, batch);
+        let mut parsed: Vec<(&[u8], &[u8])> = Vec::new();
+        while let Ok(Some(header)) = Header::peek(rest) {
+            let Some(body) = rest.get(5..header.frame_len()) else { break };
+            rest = &rest[header.frame_len()..];
+            match header.tag {
+                b'P' => parsed.extend(Parse::decode(body).ok().map(|parse| (parse.name, parse.sql))),
+                b'B' => {
+                    let Ok(bind) = Bind::decode(body) else { continue };
+                    let own = parsed.iter().rev().find(|(name, _)| *name == bind.statement);
+                    let known = own.map(|(_, sql)| Bytes::copy_from_slice(sql));
+                    let sql = known.or_else(|| Some(self.known_statement(bind.statement)?.sql));
+                    writes |= sql.is_some_and(|sql| !self.verdict_of_text(&sql).marks.has(Marks::READ));
+                }
+                b'E' => executes += 1,
+                _ => {}
+            }
+        }
+        executes > 1 && writes
+    }
+
+    /// The whole batch is refused.
+    fn refuse_batch_across(&mut self, batch: &[u8]) -> Result<Taken, Fault> {
+        let fault = Fault::pointsman("0A000", "a pipeline that writes on several shards")
+            .hint("Set `cross_shard_writes: two_phase` for the database, or end each statement with a Sync.");
+        self.tell(fault)?;
+        if batch.ends_with(super::SYNC) {
+            self.io.to_client.extend(&message::ready(self.status.byte()));
+        } else {
+            self.flow.skip_to_sync = true;
+        }
         Ok(Taken::Done)
     }
 
@@ -169,12 +233,17 @@ impl Session {
                     self.known_statement(bind.statement).ok_or_else(|| unknown_statement(bind.statement))?;
                 let name = Bytes::copy_from_slice(bind.portal);
                 pieces.portals.retain(|portal| portal.name != name);
-                pieces.portals.push(Portal { name, statement, rest: Bytes::copy_from_slice(bind.rest) });
+                let rest = Bytes::copy_from_slice(bind.rest);
+                pieces.portals.push(Portal { name, statement, rest, fetched: None });
                 self.io.to_client.extend(BIND_COMPLETE);
                 Ok(())
             }
             b'D' => self.piece_describe(Describe::decode(body)?, pieces).await,
-            b'E' => self.piece_execute(Execute::decode(body)?, pieces).await,
+            b'E' => {
+                let execute = Execute::decode(body)?;
+                let portal = pieces.portals.iter_mut().find(|portal| *portal.name == *execute.portal);
+                self.piece_execute(execute, portal.ok_or_else(|| unknown_portal(execute.portal))?).await
+            }
             b'C' => {
                 let close = Close::decode(body)?;
                 match (close.target, close.name) {
@@ -240,28 +309,7 @@ impl Session {
         Ok(())
     }
 
-    async fn piece_execute(&mut self, execute: Execute<'_>, pieces: &Pieces) -> Result<(), Fault> {
-        let portal = pieces.portal(execute.portal)?;
-        if execute.max_rows > 0 {
-            return Err(Fault::pointsman("0A000", "rows of several shards cannot be fetched in portions")
-                .hint("Execute the portal without a row limit, or use LIMIT."));
-        }
-        let named = &portal.statement;
-        let described = self.describe_named(named).await?;
-        let verdict = self.verdict_of_text(&named.sql);
-        let Some(planned) = self.planned(&named.sql, &verdict, true) else { return Ok(()) };
-        self.may_go_across()?;
-        let parameters = BindParameters::decode(&portal.rest)?;
-        self.count(verdict.kind);
-        let asked = Execution::of_bound(&named.sql, &named.types, &described.parameters, Some(&parameters));
-        match self.perform_across(&planned, &asked, None).await? {
-            Outcome::Complete(tag) => self.io.to_client.extend(&message::command_complete(&tag)),
-            Outcome::Answered => {}
-        }
-        Ok(())
-    }
-
-    async fn describe_named(&mut self, named: &Named) -> Result<Arc<Described>, Fault> {
+    pub(super) async fn describe_named(&mut self, named: &Named) -> Result<Arc<Described>, Fault> {
         self.describe_original(&Execution::of_bound(&named.sql, &named.types, &named.known, None)).await
     }
 }
@@ -278,11 +326,13 @@ impl Named {
 
 impl Pieces {
     fn portal(&self, name: &[u8]) -> Result<&Portal, Fault> {
-        self.portals.iter().find(|portal| *portal.name == *name).ok_or_else(|| {
-            let name = String::from_utf8_lossy(name).into_owned();
-            Fault::client("34000", format!("portal \"{name}\" does not exist"))
-        })
+        self.portals.iter().find(|portal| *portal.name == *name).ok_or_else(|| unknown_portal(name))
     }
+}
+
+fn unknown_portal(name: &[u8]) -> Fault {
+    let name = String::from_utf8_lossy(name).into_owned();
+    Fault::client("34000", format!("portal \"{name}\" does not exist"))
 }
 
 fn unknown_statement(name: &[u8]) -> Fault {

@@ -22,6 +22,8 @@ pub(in crate::session) struct Planned {
     alike: Option<Vec<(u8, LiteralKind)>>,
     /// The policies that declare where tables live.
     version: u64,
+    /// The catalog that says what columns there are.
+    catalog: u64,
     shards: usize,
 }
 
@@ -67,6 +69,7 @@ impl PlannedMemo {
     pub fn of(&self, sql: &[u8], literals: &[Literal], declared: &Declared<'_>, whole: bool) -> Arc<Planned> {
         if let Some(known) = &*self.0.load()
             && known.version == declared.version
+            && known.catalog == declared.catalog.version()
             && known.shards == declared.shards
             && if whole { known.is_of(sql) } else { known.picks_for(sql, literals) }
         {
@@ -78,6 +81,7 @@ impl PlannedMemo {
             alike: alike(sql, literals),
             text: if literals.is_empty() { "".into() } else { text.as_ref().into() },
             version: declared.version,
+            catalog: declared.catalog.version(),
             shards: declared.shards,
         });
         self.0.store(Some(Arc::clone(&planned)));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pointsman_cache::Protocol;
+use pointsman_sql::{Facts, Kind, Statement, split};
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
@@ -11,8 +12,9 @@ use pointsman_wire::frontend::Query;
 use pointsman_shards::pick::Picked;
 use pointsman_shards::plan::{Many, Refusal, Why};
 
+use super::super::begin::begins;
 use super::super::cached::Execution;
-use super::super::judge::{Judged, Marks, Verdict, judge};
+use super::super::judge::{Judged, Marks, judge};
 use super::super::request::Taken;
 use super::super::{Session, message};
 use super::gather::{Run, Sink};
@@ -31,15 +33,20 @@ pub(super) enum Outcome {
 
 impl Session {
     /// Finds the way of the simple query at the front of the inbox.
-    pub(in crate::session) fn query_way(
-        &mut self,
-        frame_len: usize,
-        verdict: &Verdict,
-    ) -> Result<Way, Fault> {
+    pub(in crate::session) fn query_way(&mut self, frame_len: usize, judged: &Judged) -> Result<Way, Fault> {
         let inbox = std::mem::take(&mut self.io.from_client);
         let body = inbox.bytes().get(5..frame_len).unwrap_or_default();
         let way = match Query::decode(body) {
-            Ok(Query { sql }) => self.find_way(verdict, &Execution::of_text(sql)),
+            Ok(Query { sql }) => {
+                let several = judged.facts.statements.len() > 1;
+                let opens = |one: &Statement| matches!(one.kind, Kind::Begin(_));
+                if several && self.may_span() && judged.facts.statements.iter().any(opens) {
+                    let planned = self.planned(sql, &judged.verdict, true);
+                    self.io.from_client = inbox;
+                    return Ok(planned.map_or(Way::Here, Way::Across));
+                }
+                self.find_way(&judged.verdict, &Execution::of_text(sql), several)
+            }
             Err(_) => Ok(Way::Here),
         };
         self.io.from_client = inbox;
@@ -67,19 +74,70 @@ impl Session {
         self.io.settle_approved();
         self.count(judged.verdict.kind);
         let asked = Execution::of_text(&sql);
-        match Box::pin(self.perform_across(&planned, &asked, Some(&[]))).await {
-            Ok(Outcome::Complete(tag)) => self.io.to_client.extend(&message::command_complete(&tag)),
-            Ok(Outcome::Answered) => {}
-            Err(fault) => self.tell(fault)?,
+        let outcome = match judged.facts.statements.len() {
+            0 | 1 => self.query_part(&judged.facts, &planned, &asked).await,
+            _ => self.query_parts(&sql).await,
+        };
+        if let Err(fault) = outcome {
+            self.tell(fault)?;
         }
         self.io.to_client.extend(&message::ready(self.status.byte()));
         self.shared.counters.transaction();
         Ok(Taken::Done)
     }
 
+    /// Performs one statement of a query, and completes it.
+    async fn query_part(
+        &mut self,
+        facts: &Facts,
+        planned: &Planned,
+        asked: &Execution<'_>,
+    ) -> Result<(), Fault> {
+        match Box::pin(self.perform_across(facts, planned, asked, Some(&[]))).await? {
+            Outcome::Complete(tag) => self.io.to_client.extend(&message::command_complete(&tag)),
+            Outcome::Answered => {}
+        }
+        Ok(())
+    }
+
+    /// Performs the statements of a query one after another, in one transaction.
+    async fn query_parts(&mut self, sql: &[u8]) -> Result<(), Fault> {
+        let ranges = split(sql, self.wants.rules()).unwrap_or_default();
+        if !self.spans() {
+            if !self.may_span() {
+                return Err(refused(&several_statements()));
+            }
+            self.begin_spanning(b"BEGIN", true);
+        }
+        for range in ranges {
+            let one = sql.get(range).unwrap_or_default();
+            if !self.spans() {
+                self.begin_spanning(b"BEGIN", true);
+            }
+            let judged = judge(one, self.wants.rules(), &self.shared.account.database.catalog());
+            let Some(planned) = self.planned(one, &judged.verdict, true) else { continue };
+            if let Err(fault) = self.query_part(&judged.facts, &planned, &Execution::of_text(one)).await {
+                self.end_implicit(true).await?;
+                return Err(fault);
+            }
+        }
+        self.end_implicit(false).await
+    }
+
+    /// Ends a transaction that the client did not begin itself.
+    pub(super) async fn end_implicit(&mut self, failed: bool) -> Result<(), Fault> {
+        if !self.spans_implicitly() {
+            return Ok(());
+        }
+        match failed {
+            true => self.roll_back_spanning(false).await.map(drop),
+            false => self.commit_spanning(false).await.map(drop),
+        }
+    }
+
     /// Whether the session may leave its shard for a statement: not in the middle of a transaction.
     pub(super) fn may_go_across(&self) -> Result<(), Fault> {
-        if self.status == TransactionStatus::Idle && self.flow.begun.is_none() {
+        if self.spans() || (self.status == TransactionStatus::Idle && self.flow.begun.is_none()) {
             return Ok(());
         }
         Err(Fault::pointsman("0A000", "the statement is for another shard than its transaction, or for several")
@@ -90,14 +148,37 @@ impl Session {
     /// front of the rows if the protocol is the simple one.
     pub(super) async fn perform_across(
         &mut self,
+        facts: &Facts,
+        planned: &Planned,
+        asked: &Execution<'_>,
+        describe: Option<&[i16]>,
+    ) -> Result<Outcome, Fault> {
+        if !self.spans() {
+            if self.may_span() && begins(facts) {
+                self.begin_spanning(asked.sql, false);
+                return Ok(Outcome::Complete("BEGIN".into()));
+            }
+            return self.perform_planned(planned, asked, describe).await;
+        }
+        let outcome = match self.steer_spanning(facts, asked.sql).await {
+            Some(outcome) => outcome,
+            None => self.perform_planned(planned, asked, describe).await,
+        };
+        if outcome.is_err() {
+            self.fail_spanning();
+        }
+        outcome
+    }
+
+    async fn perform_planned(
+        &mut self,
         planned: &Planned,
         asked: &Execution<'_>,
         describe: Option<&[i16]>,
     ) -> Result<Outcome, Fault> {
         let result_formats = asked.parameters.map(|own| own.result_formats.clone()).unwrap_or_default();
-        if let Picked::Shards(set) = self.picked(planned, asked)?
-            && let Some(shard) = set.only()
-        {
+        let turn = self.shards.as_ref().map_or(0, |shards| shards.turn);
+        if let Some(shard) = self.picked(planned, asked)?.only(turn) {
             return self.perform_on_shard(shard, asked, describe).await;
         }
         match &planned.plan.many {
@@ -111,7 +192,7 @@ impl Session {
                 let run = Run { asked, types: &described.parameters };
                 let sink = Sink::Client { formats: &result_formats, description };
                 self.count_across(|counts| &counts.gathered);
-                let rows = self.gather(gather, run, sink).await?;
+                let rows = self.gather(gather, run, sink, &[]).await?;
                 Ok(Outcome::Complete(format!("SELECT {rows}")))
             }
             Many::CopyFrom(_) | Many::CopyTo(_) if asked.protocol != Protocol::Simple => {
@@ -142,7 +223,8 @@ impl Session {
         let why = Why::ALL.iter().position(|why| *why == refusal.why).unwrap_or(0);
         let rules = self.wants.rules();
         let coordinator = self.shards.as_ref().and_then(|shards| shards.coordinator());
-        let reads = judge(asked.sql, rules, &self.shared.account.database.catalog()).verdict.marks.has(Marks::READ);
+        let reads =
+            judge(asked.sql, rules, &self.shared.account.database.catalog()).verdict.marks.has(Marks::READ);
         match coordinator.filter(|_| reads) {
             Some(lane) => {
                 self.count_across(|counts| &counts.coordinated[why]);
@@ -163,8 +245,16 @@ impl Session {
     }
 }
 
+fn several_statements() -> Refusal {
+    Refusal {
+        why: Why::Statement,
+        part: "a text of several statements".into(),
+        hint: "Send them one by one, or set `cross_shard_writes: two_phase` for the database.".into(),
+    }
+}
+
 /// The error of a statement that cannot be done on several shards.
 pub(super) fn refused(refusal: &Refusal) -> Fault {
-    let told = format!("the statement is for several shards, and {} cannot be done there", refusal.part);
+    let told = format!("cannot be done on several shards: {}", refusal.part);
     Fault::pointsman("0A000", told).hint(refusal.hint.clone())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pointsman_shards::pick::Picked;
 use pointsman_shards::values::Values;
-use pointsman_sql::ClientEncoding;
+use pointsman_sql::{ClientEncoding, split};
 use pointsman_wire::backend::TransactionStatus;
 
 use super::super::Session;
@@ -25,6 +25,15 @@ pub(in crate::session) enum Way {
 }
 
 impl Session {
+    /// Waits for the first shard's catalog to be read, if it is being read: statements are planned by it.
+    pub(in crate::session) async fn await_shards_catalog(&self) {
+        let first = self.shards.as_ref().and_then(|shards| shards.lanes.first());
+        if let Some(lane) = first.filter(|lane| lane.account.database.is_catalog_awaited()) {
+            let limit = lane.cluster.config().health_timeout;
+            Box::pin(lane.account.database.catalog_known(limit)).await;
+        }
+    }
+
     /// Whether the session may turn to another shard: nothing is held there, nor under way.
     fn may_turn(&self) -> bool {
         self.held.is_none()
@@ -34,7 +43,7 @@ impl Session {
     pub(super) fn planned(&self, sql: &[u8], verdict: &Verdict, whole: bool) -> Option<Arc<Planned>> {
         let shards = self.shards.as_ref()?;
         let policies = self.shared.policies.load();
-        let catalog = self.shared.account.database.catalog();
+        let catalog = shards.lanes.first()?.account.database.catalog();
         let set = &policies.set;
         let (tables, version) = (set.tables(), set.version());
         let declared = Declared { tables, version, catalog: &catalog, shards: shards.len() };
@@ -65,14 +74,40 @@ impl Session {
         }
     }
 
+    /// The shards that the statements of one text are for, all together.
+    fn picked_together(&self, sql: &[u8]) -> Result<Picked, Fault> {
+        let mut all = Picked::Any;
+        for range in split(sql, self.wants.rules()).unwrap_or_default() {
+            let one = sql.get(range).unwrap_or_default();
+            let verdict = self.verdict_of_text(one);
+            let Some(planned) = self.planned(one, &verdict, false) else { continue };
+            all = match (all, self.picked(&planned, &Execution::of_text(one))?) {
+                (Picked::Any, picked) | (picked, Picked::Any) => picked,
+                (Picked::Shards(mut set), Picked::Shards(more)) => {
+                    set.add(more);
+                    Picked::Shards(set)
+                }
+            };
+        }
+        Ok(all)
+    }
+
     /// Turns to the shard that an execution is for, if that is one and the session may.
     pub(in crate::session) fn find_way(
         &mut self,
         verdict: &Verdict,
         asked: &Execution<'_>,
+        several: bool,
     ) -> Result<Way, Fault> {
+        if self.spans() {
+            let planned = self.planned(asked.sql, verdict, true);
+            return Ok(planned.map_or(Way::Here, Way::Across));
+        }
         let Some(planned) = self.planned(asked.sql, verdict, false) else { return Ok(Way::Here) };
-        let picked = self.picked(&planned, asked)?;
+        let picked = match several {
+            true => self.picked_together(asked.sql)?,
+            false => self.picked(&planned, asked)?,
+        };
         Ok(self.take_way(picked, &planned, asked.sql, verdict))
     }
 

@@ -171,7 +171,7 @@ impl<'a> Scopes<'a> {
         }
     }
 
-    fn item(&mut self, node: &'a Node, level: LevelId, place: &Place) {
+    pub(super) fn item(&mut self, node: &'a Node, level: LevelId, place: &Place) {
         if self.items.len() >= ITEMS_MAX {
             self.doubt = true;
             return;
@@ -193,8 +193,7 @@ impl<'a> Scopes<'a> {
             }
             Some(NodeEnum::RangeFunction(n)) => {
                 self.expressions(&n.functions, level);
-                let item =
-                    self.add(alias_name(n.alias.as_ref(), ""), level, place.space, ItemKind::Other, None);
+                let item = self.add(alias_name(n.alias.as_ref(), ""), level, ItemKind::Other, None);
                 self.item_at.insert(address(node), item);
             }
             Some(NodeEnum::RangeTableSample(n)) => {
@@ -207,14 +206,14 @@ impl<'a> Scopes<'a> {
         }
     }
 
-    fn add(
+    pub(super) fn add(
         &mut self,
         alias: &str,
         level: LevelId,
-        space: SpaceId,
         kind: ItemKind,
         columns: Option<Vec<Output>>,
     ) -> ItemId {
+        let space = self.levels[level].space;
         let item = self.items.len();
         self.items.push(Item { alias: alias.into(), level, space, kind, nullable: false, columns });
         self.levels[level].names.push((item, Vec::new()));
@@ -226,7 +225,7 @@ impl<'a> Scopes<'a> {
         let cte = seen.filter(|_| var.schemaname.is_empty()).map(|at| self.ctes[at].clone());
         let item = match cte {
             Some(cte) => self.cte(&cte, var, level, place),
-            None => self.table(var, level, place.space),
+            None => self.table(var, level),
         };
         self.item_at.insert(address(node), item);
     }
@@ -238,7 +237,7 @@ impl<'a> Scopes<'a> {
         let again = self.expanding.contains(&key);
         let (Some(query), false) = (query, again) else {
             let alias = alias_name(var.alias.as_ref(), &var.relname);
-            return self.add(alias, level, place.space, ItemKind::Other, None);
+            return self.add(alias, level, ItemKind::Other, None);
         };
         let others = self.ctes.split_off(cte.sees.min(self.ctes.len()));
         self.expanding.push(key);
@@ -274,7 +273,7 @@ impl<'a> Scopes<'a> {
         if let Some(alias) = alias {
             rename(&mut rows.outputs, &alias.colnames);
         }
-        let item = self.add(alias_name(alias, name), level, place.space, ItemKind::Query, rows.outputs);
+        let item = self.add(alias_name(alias, name), level, ItemKind::Query, rows.outputs);
         let columns: Vec<Option<Col>> =
             (0..self.width(item)).map(|index| Some(Col { item, index })).collect();
         self.listed_rows(&columns, rows.values, place.space, &place.regions);
@@ -365,7 +364,7 @@ impl<'a> Scopes<'a> {
     }
 
     /// A table, or a lookup's rows.
-    pub(super) fn table(&mut self, var: &'a pb::RangeVar, level: LevelId, space: SpaceId) -> ItemId {
+    pub(super) fn table(&mut self, var: &'a pb::RangeVar, level: LevelId) -> ItemId {
         let alias = alias_name(var.alias.as_ref(), &var.relname);
         let number = tree::lookup_number(var).filter(|number| self.lookups.contains_key(number));
         let (kind, mut columns) = match number {
@@ -398,7 +397,7 @@ impl<'a> Scopes<'a> {
         if let Some(alias) = &var.alias {
             rename(&mut columns, &alias.colnames);
         }
-        self.add(alias, level, space, kind, columns)
+        self.add(alias, level, kind, columns)
     }
 
     fn is_home(&self, relation: &pointsman_sql::Relation, column: &crate::layout::Column) -> bool {
@@ -415,131 +414,6 @@ impl<'a> Scopes<'a> {
             _ => None,
         }
     }
-
-    fn join(&mut self, join: &'a pb::JoinExpr, level: LevelId, place: &Place) {
-        let (Some(left), Some(right)) = (join.larg.as_deref(), join.rarg.as_deref()) else {
-            self.doubt = true;
-            return;
-        };
-        let kind = join.jointype();
-        let names = self.levels[level].names.len();
-        let region = |scopes: &mut Self, nullable: bool, node: &'a Node| {
-            let number = scopes.regions.len();
-            scopes.regions.push(0..0);
-            let regions = if nullable { vec![number] } else { place.regions.clone() };
-            let from = scopes.items.len();
-            scopes.item(node, level, &Place { regions, ..place.clone() });
-            scopes.regions[number] = from..scopes.items.len();
-            if nullable {
-                scopes.items[from..].iter_mut().for_each(|item| item.nullable = true);
-            }
-            number
-        };
-        let left_null = matches!(kind, pb::JoinType::JoinRight | pb::JoinType::JoinFull);
-        let right_null = matches!(kind, pb::JoinType::JoinLeft | pb::JoinType::JoinFull);
-        let left = region(self, left_null, left);
-        let middle = self.levels[level].names.len();
-        let right = region(self, right_null, right);
-        let regions = match (left_null, right_null) {
-            (false, false) => place.regions.clone(),
-            (true, false) => vec![left],
-            (false, true) => vec![right],
-            (true, true) => vec![left, right],
-        };
-        self.using(join, level, (names, middle), &regions);
-        if let Some(quals) = &join.quals {
-            self.condition(quals, level, &regions);
-        }
-        if let Some(alias) = &join.alias {
-            self.join_alias(alias, level, names, place);
-        }
-        if join.join_using_alias.is_some() {
-            self.levels[level].unsure = true;
-        }
-    }
-
-    /// Columns merged by `USING` or `NATURAL`.
-    fn using(
-        &mut self,
-        join: &'a pb::JoinExpr,
-        level: LevelId,
-        (from, middle): (usize, usize),
-        regions: &Regions,
-    ) {
-        let names: Vec<Box<str>> = if join.is_natural {
-            match self.common_names(level, from, middle) {
-                Some(names) => names,
-                None => {
-                    self.levels[level].unsure = true;
-                    self.doubt |= join.is_natural;
-                    return;
-                }
-            }
-        } else {
-            strings(&join.using_clause).map(Into::into).collect()
-        };
-        for name in names {
-            let end = self.levels[level].names.len();
-            let left = self.in_sight(level, from..middle, &name);
-            let right = self.in_sight(level, middle..end, &name);
-            if let (Some((_, left)), Some((_, right))) = (left, right) {
-                self.equate((left, right), level, regions);
-            }
-            let hide = match join.jointype() {
-                pb::JoinType::JoinRight => vec![left],
-                pb::JoinType::JoinFull => {
-                    self.levels[level].merged.push(name.clone());
-                    vec![left, right]
-                }
-                _ => vec![right],
-            };
-            for (at, _) in hide.into_iter().flatten() {
-                self.levels[level].names[at].1.push(name.clone());
-            }
-        }
-    }
-
-    fn in_sight(&self, level: LevelId, range: std::ops::Range<usize>, name: &str) -> Option<(usize, Col)> {
-        let names = &self.levels[level].names;
-        range
-            .filter(|at| !names[*at].1.iter().any(|hidden| &**hidden == name))
-            .find_map(|at| Some((at, self.of_item(names[at].0, name)?)))
-    }
-
-    fn common_names(&self, level: LevelId, from: usize, middle: usize) -> Option<Vec<Box<str>>> {
-        let of = |range: &[(ItemId, Vec<Box<str>>)]| -> Option<Vec<Box<str>>> {
-            let mut all = Vec::new();
-            for (item, _) in range {
-                all.extend(self.items[*item].columns.as_ref()?.iter().map(|output| output.name.clone()));
-            }
-            Some(all)
-        };
-        let names = &self.levels[level].names;
-        let right = of(&names[middle..])?;
-        let mut common: Vec<Box<str>> = of(&names[from..middle])?;
-        common.retain(|name| right.contains(name));
-        common.dedup();
-        Some(common)
-    }
-
-    /// `(a JOIN b) AS j` hides what it joins.
-    fn join_alias(&mut self, alias: &'a pb::Alias, level: LevelId, from: usize, place: &Place) {
-        let hidden = self.levels[level].names.split_off(from);
-        let plain =
-            hidden.iter().all(|(_, merged)| merged.is_empty()) && self.levels[level].merged.is_empty();
-        let mut columns = plain.then(Vec::new);
-        for (item, _) in &hidden {
-            match (&mut columns, &self.items[*item].columns) {
-                (Some(all), Some(own)) => all.extend(own.iter().enumerate().map(|(index, output)| Output {
-                    same: Some(output.same.unwrap_or(Col { item: *item, index })),
-                    ..output.clone()
-                })),
-                _ => columns = None,
-            }
-        }
-        rename(&mut columns, &alias.colnames);
-        self.add(&alias.aliasname, level, place.space, ItemKind::Other, columns);
-    }
 }
 
 fn alias_name<'n>(alias: Option<&'n pb::Alias>, name: &'n str) -> &'n str {
@@ -547,7 +421,7 @@ fn alias_name<'n>(alias: Option<&'n pb::Alias>, name: &'n str) -> &'n str {
 }
 
 /// Gives columns the names of an alias's list.
-fn rename(columns: &mut Option<Vec<Output>>, names: &[Node]) {
+pub(super) fn rename(columns: &mut Option<Vec<Output>>, names: &[Node]) {
     for (output, name) in columns.iter_mut().flatten().zip(strings(names)) {
         output.name = name.into();
     }

@@ -184,7 +184,7 @@ fn refusals() {
                 "SELECT id FROM agents a WHERE EXISTS (SELECT 1 FROM interactions i WHERE i.recipient_id = a.id)",
                 "refused Subquery: EXISTS (SELECT 1 FROM interactions i WHERE i.recipient_id = a.id)",
             ),
-            ("SELECT a FROM agents a ORDER BY max(a.id)", "refused Unknown: a"),
+            ("SELECT a FROM agents a ORDER BY max(a.id)", "refused Aggregate: a"),
             ("SELECT id FROM agents LIMIT 1 + 1", "refused Order: LIMIT 1 + 1"),
             ("SELECT * FROM agents TABLESAMPLE system (10)", "refused Function: TABLESAMPLE"),
             ("SELECT * FROM pointsman.lookup_1, agents", "refused Unknown: lookup_1"),

@@ -41,8 +41,7 @@ impl Run<'_> {
                 let row: Vec<String> = row.iter().map(|value| self.value(*value)).collect();
                 shard_of(&row.iter().map(String::as_str).collect::<Vec<_>>())
             };
-            let known = |row: &&Box<[ValueRef]>| !row.contains(&ValueRef::Null);
-            Some(rows.iter().filter(known).map(|row| shard(row)).collect())
+            Some(rows.iter().filter(|row| !row.contains(&ValueRef::Null)).map(|row| shard(row)).collect())
         };
         match pick {
             Pick::Any | Pick::First => vec![0],
@@ -53,6 +52,9 @@ impl Run<'_> {
                     let mut found: Vec<usize> = found.into_iter().flatten().collect();
                     found.sort_unstable();
                     found.dedup();
+                    if found.is_empty() {
+                        found.push(0);
+                    }
                     found
                 }
             },
@@ -118,29 +120,26 @@ impl Run<'_> {
             ordered.keys[..keys]
                 .iter()
                 .zip(a.iter().zip(b))
-                .map(|(key, (a, b))| {
-                    let found = match (a, b) {
-                        (None, None) => Ordering::Equal,
-                        (None, _) => {
-                            if key.nulls_first {
-                                Ordering::Less
-                            } else {
-                                Ordering::Greater
-                            }
+                .map(|(key, (a, b))| match (a, b) {
+                    (None, None) => Ordering::Equal,
+                    (None, _) => {
+                        if key.nulls_first {
+                            Ordering::Less
+                        } else {
+                            Ordering::Greater
                         }
-                        (_, None) => {
-                            if key.nulls_first {
-                                Ordering::Greater
-                            } else {
-                                Ordering::Less
-                            }
+                    }
+                    (_, None) => {
+                        if key.nulls_first {
+                            Ordering::Greater
+                        } else {
+                            Ordering::Less
                         }
-                        (Some(a), Some(b)) => {
-                            let found = compared(a, b);
-                            if key.descending { found.reverse() } else { found }
-                        }
-                    };
-                    found
+                    }
+                    (Some(a), Some(b)) => {
+                        let found = compared(a, b);
+                        if key.descending { found.reverse() } else { found }
+                    }
                 })
                 .find(|found| found.is_ne())
                 .unwrap_or(Ordering::Equal)

@@ -172,6 +172,12 @@ fn keys_through_queries() {
             "SELECT * FROM (SELECT id FROM agents UNION SELECT recipient_id FROM interactions) s WHERE id = 5",
             "all",
         ),
+    ]);
+}
+
+#[test]
+fn keys_through_ctes_and_conditions() {
+    all_are(&[
         ("WITH a AS (SELECT id FROM agents) SELECT * FROM a WHERE id = 5", "5"),
         ("WITH a AS (SELECT id FROM agents) SELECT * FROM a x, a y WHERE x.id = 5 AND y.id = 6", "5, 6"),
         ("WITH a(k) AS (SELECT id FROM agents) SELECT * FROM a x, a y WHERE x.k = 5", "all"),

@@ -160,6 +160,9 @@ fn of_query(context: &Context<'_>, node: &NodeEnum, query: &pb::SelectStmt) -> P
     Plan { pick: scopes.pick(), many: Many::Refused(refusal(Why::Write, part(), hint)) }
 }
 
+/// A row's key: a value for each of its columns.
+type Key = Box<[ValueRef]>;
+
 /// The table that rows are inserted into.
 struct Target {
     relation: Relation,
@@ -253,12 +256,12 @@ impl Target {
         Plan { pick: Pick::Keys([self.key_use(keys.into())].into()), many }
     }
 
-    fn rows(&self, n: &pb::InsertStmt, rows: &Rows<'_>, keys: &[Box<[ValueRef]>]) -> Insert {
+    fn rows(&self, n: &pb::InsertStmt, rows: &Rows<'_>, keys: &[Key]) -> Insert {
         let conflict = n.on_conflict_clause.as_ref();
         let skips = |clause: &pb::OnConflictClause| -> bool {
             clause.action() != pb::OnConflictAction::OnconflictUpdate || clause.where_clause.is_some()
         };
-        let row = |(row, key): (&super::rows::Row, &Box<[ValueRef]>)| InsertRow {
+        let row = |(row, key): (&super::rows::Row, &Key)| InsertRow {
             text: rows.text(row).to_owned(),
             key: self.key_use([key.clone()].into()),
         };

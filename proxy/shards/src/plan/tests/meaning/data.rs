@@ -81,7 +81,7 @@ fn cell(table: &str, (name, oid): &(&str, u32), number: usize, at: usize) -> Str
         (_, "recipient_id") => ((number * 11 + 3) % 24).to_string(),
         _ if mixed == 4 => "NULL".to_owned(),
         _ => match oid {
-            16 => (mixed % 2 == 0).to_string(),
+            16 => (mixed & 1 == 0).to_string(),
             20 | 23 => (mixed % 4).to_string(),
             25 => format!("'{}'", ["ann", "Bob", "", "it''s", "accepted", "zoe"][mixed % 6]),
             700 | 701 => format!("{}.5", mixed % 5),

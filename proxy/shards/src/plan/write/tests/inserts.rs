@@ -80,7 +80,7 @@ fn queries_that_stay_on_their_shards() {
         ),
         (
             "INSERT INTO agents (id) SELECT initiator_id FROM interactions WHERE initiator_id = 3 LIMIT 9",
-            "3: Write",
+            "all: Write",
         ),
         (
             "INSERT INTO friendships SELECT initiator_id, count(*) FROM interactions GROUP BY initiator_id",
