@@ -58,6 +58,8 @@ pub struct Explanation {
     pub decided: String,
     /// What that means.
     pub why: String,
+    /// What becomes of it over shards, item and value line by line; empty for a database that has none.
+    pub shards: Vec<(String, String)>,
 }
 
 /// What is known of a statement.
@@ -124,6 +126,7 @@ pub fn explain(question: &Question<'_>) -> Explanation {
             _ => plan.rule().to_owned(),
         },
         why: why(plan, by),
+        shards: Vec::new(),
     }
 }
 
@@ -287,6 +290,7 @@ impl Explanation {
         rows.add("target", self.target);
         rows.add("decided by", &self.decided);
         rows.add("why", &self.why);
+        rows.0.extend(self.shards.iter().cloned());
         rows.0
     }
 }

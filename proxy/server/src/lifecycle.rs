@@ -183,6 +183,10 @@ mod tests {
             Vec::new()
         }
 
+        fn sharded(&self) -> Vec<crate::metrics::ShardedSnapshot> {
+            Vec::new()
+        }
+
         fn databases(&self) -> Vec<DatabaseSnapshot> {
             Vec::new()
         }

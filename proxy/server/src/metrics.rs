@@ -13,6 +13,7 @@ mod family;
 mod process;
 mod reloads;
 mod rules;
+mod sharded;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use counters::{Side, StatementKind, Target, WorkerCounters};
 pub use databases::DatabaseSnapshot;
 pub use reloads::Reloads;
 pub use rules::RuleSnapshot;
+pub use sharded::{ShardedSnapshot, TwoPhaseSnapshot};
 pub use snapshot::{ClientSnapshot, PoolSnapshot, PoolSource, ServerSnapshot};
 pub use usage::{Period, Usage, Used};
 

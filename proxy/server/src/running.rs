@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::lifecycle::Running;
 use crate::metrics::{
     CacheSnapshot, ClientSnapshot, DatabaseSnapshot, PoolSnapshot, PoolSource, RuleSnapshot, ServerSnapshot,
-    Used,
+    ShardedSnapshot, Used,
 };
 use crate::policies::RuleCounts;
 use crate::proxy::Proxy;
@@ -76,6 +76,10 @@ impl PoolSource for Proxy {
             impossible: counts.impossible.load(Relaxed),
         };
         policies.rules().map(snapshot).collect()
+    }
+
+    fn sharded(&self) -> Vec<ShardedSnapshot> {
+        self.clusters.groups().iter().map(|group| group.snapshot()).collect()
     }
 
     fn databases(&self) -> Vec<DatabaseSnapshot> {

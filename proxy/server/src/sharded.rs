@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use pointsman_shards::plan::Why;
 
+use crate::metrics::{ShardedSnapshot, TwoPhaseSnapshot};
 use crate::twophase;
 use crate::upstream::account::Account;
 use crate::upstream::cluster::Cluster;
@@ -79,6 +81,24 @@ impl Group {
         self.config.name.is_empty() || self.config.name == database
     }
 
+    /// What clients call it, for the console and for metrics: `*` if it takes any name.
+    pub fn shown_name(&self) -> &str {
+        if self.config.name.is_empty() { "*" } else { &self.config.name }
+    }
+
+    /// Its counts at this moment.
+    pub fn snapshot(&self) -> ShardedSnapshot {
+        let counts = &self.counts;
+        ShardedSnapshot {
+            database: self.shown_name().to_owned(),
+            gathered: counts.gathered.load(Relaxed),
+            written: counts.written.load(Relaxed),
+            coordinated: std::array::from_fn(|why| counts.coordinated[why].load(Relaxed)),
+            refused: std::array::from_fn(|why| counts.refused[why].load(Relaxed)),
+            two_phase: self.two_phase.as_deref().map(two_phase_snapshot),
+        }
+    }
+
     /// Number of shards.
     pub fn len(&self) -> usize {
         self.shards.len()
@@ -100,5 +120,20 @@ fn two_phase(config: &ShardedConfig, shards: &[Part]) -> Option<Arc<twophase::Gr
             let group = twophase::Group::new(name, parts, node);
             group.map_err(|error| tracing::error!("two-phase commit: {error}")).ok().map(Arc::new)
         }
+    }
+}
+
+fn two_phase_snapshot(group: &twophase::Group) -> TwoPhaseSnapshot {
+    let (counts, doubtful) = (&group.counts, group.doubtful());
+    let stuck = doubtful.iter().filter(|doubtful| doubtful.stuck).count();
+    TwoPhaseSnapshot {
+        committed: counts.committed.load(Relaxed),
+        late: counts.late.load(Relaxed),
+        rolled_back: counts.rolled_back.load(Relaxed),
+        unknown: counts.unknown.load(Relaxed),
+        recovered_commits: counts.recovered_commits.load(Relaxed),
+        recovered_rollbacks: counts.recovered_rollbacks.load(Relaxed),
+        stuck,
+        young: doubtful.len() - stuck,
     }
 }

@@ -16,6 +16,7 @@ pub mod next_ids;
 pub mod pick;
 pub mod plan;
 mod set;
+pub mod told;
 pub mod types;
 pub mod values;
 

@@ -298,4 +298,4 @@ pub enum CopyFormat {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,6 +10,7 @@ use super::caching::{self, CacheSnapshot};
 use super::databases::{self, DatabaseSnapshot};
 use super::family::{Family, Shape, counter, descriptors, gauge};
 use super::rules::{self, RuleSnapshot};
+use super::sharded::{self, ShardedSnapshot};
 use crate::upstream::config::Role;
 use crate::upstream::server::State as ServerState;
 
@@ -23,6 +24,8 @@ pub trait PoolSource: Send + Sync {
     fn cache(&self) -> Option<CacheSnapshot>;
     /// The policies' rules, in order.
     fn rules(&self) -> Vec<RuleSnapshot>;
+    /// The databases that are spread over shards; no two with the same name.
+    fn sharded(&self) -> Vec<ShardedSnapshot>;
     /// Every server; no two with the same labels.
     fn servers(&self) -> Vec<ServerSnapshot>;
     /// The clients together.
@@ -194,6 +197,7 @@ impl State {
             .chain(OTHER_SHAPES)
             .chain(databases::shapes())
             .chain(rules::shapes())
+            .chain(sharded::shapes())
             .chain(caching::shapes())
             .collect();
         Ok(Self { source, descriptors: descriptors(&shapes)? })
@@ -212,6 +216,7 @@ impl Collector for State {
         families.extend(client_families(&source.clients()));
         families.extend(databases::families(&source.databases()));
         families.extend(rules::families(&source.rules()));
+        families.extend(sharded::families(&source.sharded()));
         families.extend(caching::families(source.cache().as_ref()));
         families
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pointsman_shards::plan::Why;
+
 use super::*;
 use crate::upstream::config::Role;
 
@@ -30,6 +32,20 @@ impl PoolSource for Fixed {
     fn rules(&self) -> Vec<RuleSnapshot> {
         let (policy, rule) = ("guard".to_owned(), "no-ddl".to_owned());
         vec![RuleSnapshot { policy, rule, matched: 7, refused: 6, ..RuleSnapshot::default() }]
+    }
+
+    fn sharded(&self) -> Vec<ShardedSnapshot> {
+        let mut refused = [0; Why::ALL.len()];
+        refused[1] = 5;
+        let two_phase = TwoPhaseSnapshot { committed: 9, late: 2, stuck: 1, ..TwoPhaseSnapshot::default() };
+        let one = ShardedSnapshot {
+            database: "social".into(),
+            gathered: 3,
+            refused,
+            two_phase: Some(two_phase),
+            ..ShardedSnapshot::default()
+        };
+        vec![one, ShardedSnapshot { database: "*".into(), ..ShardedSnapshot::default() }]
     }
 
     fn databases(&self) -> Vec<DatabaseSnapshot> {
@@ -110,10 +126,17 @@ fn sums_the_workers_and_asks_the_source() {
         "pointsman_server_up{cluster=\"main\",server=\"db:5432\",role=\"unknown\"} 1",
         "pointsman_clients{state=\"active\"} 3",
         "pointsman_limit_clients{state=\"any\"} 100",
+        "pointsman_shards_statements_total{database=\"social\",outcome=\"gathered\"} 3",
+        "pointsman_shards_refused_total{database=\"social\",reason=\"subquery\"} 5",
+        "pointsman_shards_coordinated_total{database=\"*\",reason=\"join\"} 0",
+        "pointsman_two_phase_transactions_total{database=\"social\",outcome=\"committed\"} 9",
+        "pointsman_two_phase_late_total{database=\"social\"} 2",
+        "pointsman_two_phase_doubtful{database=\"social\",state=\"stuck\"} 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
     assert!(text.contains("process_resident_memory_bytes "), "{text}");
+    assert!(!text.contains("pointsman_two_phase_late_total{database=\"*\"}"), "{text}");
 }
 
 #[test]

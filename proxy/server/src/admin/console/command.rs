@@ -187,6 +187,7 @@ mod tests {
         assert_eq!(one("Reload"), Command::Reload);
         assert_eq!(one("show cache"), Command::Show(Show::Cache));
         assert_eq!(one("SHOW Cache Rules"), Command::Show(Show::CacheRules));
+        assert_eq!(one("show shard_stats"), Command::Show(Show::ShardStats));
         assert_eq!(one("invalidate all"), Command::Invalidate(Invalidation::All));
         assert_eq!(one("INVALIDATE TAG 'feed:42'"), Command::Invalidate(Invalidation::Tag("feed:42".into())));
         assert_eq!(

@@ -4,6 +4,7 @@ mod caching;
 mod clients;
 mod pools;
 mod set;
+mod shards;
 mod stats;
 mod topology;
 
@@ -32,11 +33,14 @@ pub(super) enum Show {
     Reloads,
     Cache,
     CacheRules,
+    Shards,
+    ShardStats,
+    TwoPhase,
 }
 
 impl Show {
     /// Each with its word and what it tells.
-    pub const ALL: [(&'static str, Self, &'static str); 16] = [
+    pub const ALL: [(&'static str, Self, &'static str); 19] = [
         ("HELP", Self::Help, "the commands"),
         ("VERSION", Self::Version, "the version"),
         ("POOLS", Self::Pools, "clients and server connections of each database and user"),
@@ -52,6 +56,9 @@ impl Show {
         ("RULES", Self::Rules, "the policies' rules, and how often each has matched"),
         ("CACHE", Self::Cache, "each database's cache: whether it is served, and what changes it hears of"),
         ("CACHE RULES", Self::CacheRules, "the caching rules, and what became of their reads"),
+        ("SHARDS", Self::Shards, "the shards of each sharded database, and its coordinator"),
+        ("SHARD_STATS", Self::ShardStats, "what became of statements and transactions on several shards"),
+        ("TWO_PHASE", Self::TwoPhase, "transactions in doubt: prepared on a shard and not finished"),
         ("RELOADS", Self::Reloads, "how often the configuration was read again, and how it went last"),
     ];
 
@@ -73,6 +80,9 @@ impl Show {
             Self::Rules => set::RULES,
             Self::Cache => caching::CACHE,
             Self::CacheRules => caching::RULES,
+            Self::Shards => shards::SHARDS,
+            Self::ShardStats => shards::STATS,
+            Self::TwoPhase => shards::TWO_PHASE,
             Self::Reloads => {
                 &["taken", "refused", "in_use_since", "last_outcome", "last_time", "last_cause", "last_error"]
             }
@@ -98,6 +108,9 @@ impl Show {
             Self::Rules => set::rules(proxy, &mut table),
             Self::Cache => caching::cache(proxy, &mut table),
             Self::CacheRules => caching::rules(proxy, &mut table),
+            Self::Shards => shards::shards(proxy, &mut table),
+            Self::ShardStats => shards::stats(proxy, &mut table),
+            Self::TwoPhase => shards::two_phase(proxy, &mut table),
             Self::Reloads => set::reloads(proxy, &mut table),
         }
         table

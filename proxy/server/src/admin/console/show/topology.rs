@@ -65,13 +65,6 @@ fn server_row(
     let is_replica = server.role() == Role::Replica;
     let (here, there) = (server.position(), primary.map_or(0, |primary| primary.position()));
     let lag = (is_replica && here > 0 && there > 0).then(|| there.saturating_sub(here));
-    let state = match server.state() {
-        State::Unknown => "unknown",
-        State::Up => "up",
-        State::Slow => "slow",
-        State::Down => "down",
-        State::Fenced => "fenced",
-    };
     let accounts = cluster.accounts();
     let pools = || accounts.iter().flat_map(|account| account.pools());
     let uses = || pools().filter(|pool| Arc::ptr_eq(&pool.server, server)).map(|pool| pool.usage());
@@ -79,7 +72,7 @@ fn server_row(
         some(&cluster.config().name),
         some(&server.config.address),
         some(if is_replica { "replica" } else { "primary" }),
-        some(state),
+        some(state(server)),
         Some(server.timeline()).filter(|timeline| *timeline > 0).and_then(some),
         lag.and_then(some),
         lag.and_then(|_| some(format_args!("{:.3}", server.lag().as_secs_f64()))),
@@ -88,6 +81,17 @@ fn server_row(
         some(uses().map(|used| used.idle).sum::<usize>()),
         some(server.outstanding.load(Relaxed)),
     ]
+}
+
+/// How a server does, in a word.
+pub(super) fn state(server: &Server) -> &'static str {
+    match server.state() {
+        State::Unknown => "unknown",
+        State::Up => "up",
+        State::Slow => "slow",
+        State::Down => "down",
+        State::Fenced => "fenced",
+    }
 }
 
 /// A row for each database that is configured or was asked for.
