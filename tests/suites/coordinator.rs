@@ -115,7 +115,10 @@ fn placed(stage: &Stage, coordinator: &str, spec: &str) -> String {
     text
 }
 
-const COORDINATED: &str = ", coordinator: centre";
+const WITH: &str = ", coordinator: centre";
+
+const ASKED: &str = "pointsman_shards_coordinated_total";
+const REFUSED: &str = "pointsman_shards_refused_total";
 
 fn init(config: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(program());
@@ -126,7 +129,7 @@ fn init(config: &Path, arguments: &[&str]) -> Output {
 /// A proxy with a coordinator that was made, and one without.
 async fn proxies(stage: &Stage) -> (Proxy, Proxy) {
     static MADE: OnceCell<()> = OnceCell::const_new();
-    let with = stage.proxy(&fragment(stage, COORDINATED)).await;
+    let with = stage.proxy(&fragment(stage, WITH)).await;
     MADE.get_or_init(|| async {
         let output = init(with.config_path(), &["--role", "app", "--apply"]);
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -151,14 +154,21 @@ async fn reads_across_shards_are_answered() {
     let (with, without) = proxies(stage).await;
     let (mut asked, mut refused) = (social(&with).await, social(&without).await);
     let mut whole = Wire::login(stage.primary.port, "app", WHOLE).await;
-    for (sql, reason) in READS {
+    let mut asked_for = Vec::new();
+    for (sql, reason) in &READS {
         assert_eq!(refused.error(sql).await, "0A000", "{sql}");
         for bytes in [msg::query(sql), [msg::statement(sql, &[]), msg::sync()].concat()] {
             let want = normalise(&whole.ask(&bytes).await);
             assert!(want.iter().filter(|frame| frame.tag == b'D').count() > 2, "{sql}: {}", pretty(&want));
             assert_eq!(pretty(&normalise(&asked.ask(&bytes).await)), pretty(&want), "{sql}");
         }
-        assert!(!reason.is_empty());
+        let counted = [format!("database=\"{SOCIAL}\""), format!("reason=\"{reason}\"")];
+        let labels = counted.each_ref().map(String::as_str);
+        asked_for.push(reason);
+        let times = asked_for.iter().filter(|other| *other == reason).count() as f64;
+        assert_eq!(with.metric(ASKED, &labels).await, times * 2.0, "{sql}");
+        assert_eq!(with.metric(REFUSED, &labels).await, 0.0, "{sql}");
+        assert_eq!(without.metric(REFUSED, &labels).await, times, "{sql}");
     }
     let sql = "SELECT count(*) FROM agents a JOIN agents b ON a.score = b.score AND a.id < b.id WHERE a.id > $1::bigint";
     let values = [Some("7")];
@@ -186,9 +196,9 @@ async fn own_writes_are_seen() {
     }
 }
 
-/// Only reads go to the coordinator, and none out of a transaction, which is on one shard.
+/// Only reads go to the coordinator, and none out of a transaction, of which it sees nothing. Nor does COPY, which commits by itself.
 #[tokio::test]
-async fn writes_and_locks_are_refused_as_before() {
+async fn writes_locks_and_transactions_stay_away() {
     if Proxy::is_direct() {
         return;
     }
@@ -202,10 +212,12 @@ async fn writes_and_locks_are_refused_as_before() {
     ] {
         assert_eq!(wire.error(sql).await, "0A000", "{sql}");
     }
-    wire.run("BEGIN").await;
-    wire.run("SELECT name FROM agents WHERE id = 1").await;
-    assert_eq!(wire.error(READS[0].0).await, "0A000");
-    wire.run("ROLLBACK").await;
+    for sql in [READS[0].0, "COPY agents FROM STDIN", "COPY agents TO STDOUT"] {
+        wire.run("BEGIN").await;
+        wire.run("INSERT INTO agents VALUES (1001, 'new'), (1002, 'new')").await;
+        assert_eq!(wire.error(sql).await, "0A000", "{sql}");
+        wire.run("ROLLBACK").await;
+    }
     assert_eq!(wire.value("SELECT count(*) FROM agents").await, "40");
 }
 
@@ -218,7 +230,7 @@ async fn it_is_made_again_when_tables_change() {
         let both = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
         (output.status.code(), String::from_utf8_lossy(&both).into_owned())
     };
-    std::fs::write(&config, fragment(&stage, COORDINATED)).expect("the file is written");
+    std::fs::write(&config, fragment(&stage, WITH)).expect("the file is written");
     for tables in [6, 6] {
         let output = told(&init(&config, &["--apply"]));
         assert_eq!(output, (Some(0), format!("database centre of centre: {tables} tables of 2 shards\n")));
