@@ -57,13 +57,15 @@ async fn by_lists_and_joins() {
             "FROM agents WHERE id = 10 AND EXISTS (SELECT 1 FROM friendships f WHERE f.initiator_id = 10)",
             vec![2],
         ),
-        ("FROM agents WHERE id IN (1, 2)", vec![1, 2]),
     ];
     for (rest, shards) in cases {
         let marker = unique("lists");
         wire.run(&format!("SELECT count(*) AS {marker} {rest}")).await;
         ran_on(stage, &marker, &shards);
     }
+    let marker = unique("lists");
+    wire.run(&format!("SELECT id AS {marker} FROM agents WHERE id IN (1, 2)")).await;
+    ran_on(stage, &marker, &[1, 2]);
     let marker = unique("lists");
     let with = "WITH x AS (SELECT * FROM agents WHERE id = 11)";
     wire.run(&format!(

@@ -155,6 +155,15 @@ impl Catalog {
         Some(only.columns.iter().map(column).collect())
     }
 
+    /// Whether a column of the only relation that a name can mean has the database's own collation.
+    #[must_use]
+    pub fn has_default_collation(&self, name: &Relation, column: &str) -> bool {
+        let mut found = self.named(name);
+        let only = found.next().filter(|_| found.next().is_none());
+        let columns = only.map(|known| &*known.columns).unwrap_or_default();
+        columns.iter().any(|known| &*known.name == column && known.bytewise.is_none())
+    }
+
     /// Whether the database's own collation sorts by bytes.
     #[must_use]
     pub fn is_bytewise(&self) -> bool {

@@ -57,7 +57,9 @@ impl Session {
         }
         let mut survey = survey;
         if self.shards.is_some() {
-            self.await_shards_catalog().await;
+            if let Err(fault) = self.await_shards_catalog().await {
+                return self.refuse_batch(fault);
+            }
             match self.batch_way(survey.len) {
                 Ok(BatchWay::Here) => survey = self.survey()?.unwrap_or(survey),
                 Ok(BatchWay::NotYet) => return Ok(Taken::NotNow),

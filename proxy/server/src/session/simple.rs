@@ -35,7 +35,9 @@ impl Session {
             judged = self.judge_query(frame_len).unwrap_or(judged);
         }
         if self.shards.is_some() {
-            self.await_shards_catalog().await;
+            if let Err(fault) = self.await_shards_catalog().await {
+                return self.refuse_query(frame_len, fault);
+            }
             match self.query_way(frame_len, &judged) {
                 Ok(Way::Here) => judged = self.judge_query(frame_len).unwrap_or(judged),
                 Ok(Way::NotYet) => return Ok(Taken::NotNow),

@@ -50,6 +50,7 @@ impl Reply {
                 b'C' => reply.tag = tag_of(&frame),
                 b'E' => {
                     let fault = Fault::from_server(frame.bytes);
+                    leg.failed = true;
                     while leg.frame().await?.tag != b'Z' {}
                     return Err(fault);
                 }
@@ -173,7 +174,10 @@ impl Session {
                 if many == &Many::Each(Each::Definition) && fault.sqlstate == ACTIVE_TRANSACTION {
                     return self.define_one_by_one(&mut legs, asked, limit).await;
                 }
-                return Err(fault);
+                return Err(match many {
+                    Many::Each(Each::Definition) => self.failed_on(fault, legs.iter().find(|leg| leg.failed)),
+                    _ => fault,
+                });
             }
         };
         let outcome = commit(&two_phase, &mut legs).await?;
@@ -286,9 +290,7 @@ impl Session {
             match self.attend_work(false, Reply::read(leg, limit)).await {
                 Ok(reply) => last = Some(reply),
                 Err(fault) => {
-                    let told = format!("shard {}: {}", leg.shard, fault.told);
-                    let mut failed = fault.retold();
-                    failed.told = told.into();
+                    let mut failed = self.failed_on(fault, Some(leg));
                     failed.hint = Some(match done.as_slice() {
                         [] => "It was done on no shard.".into(),
                         done => format!("It was done on shard {} before.", done.join(", ")).into(),
@@ -300,6 +302,17 @@ impl Session {
             done.push(leg.shard.to_string());
         }
         Ok(Outcome::Complete(last.unwrap_or_default().tag))
+    }
+
+    /// A fault that says on which shard.
+    fn failed_on(&self, fault: Fault, leg: Option<&Leg>) -> Fault {
+        let Some(leg) = leg else { return fault };
+        let lane = self.shards.as_ref().and_then(|shards| shards.lanes.get(leg.shard));
+        let cluster = lane.map(|lane| lane.cluster.config().name.clone()).unwrap_or_default();
+        let told = format!("{} (on shard {}, cluster {cluster})", fault.told, leg.shard);
+        let mut failed = fault.retold();
+        failed.told = told.into();
+        failed
     }
 
     /// Tells the client what its writes came to.

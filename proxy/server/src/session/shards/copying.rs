@@ -46,6 +46,9 @@ impl From<Stopped> for Fault {
     fn from(stopped: Stopped) -> Self {
         match stopped {
             Stopped::Copy(error) => Self::client(error.sqlstate(), error.to_string()),
+            Stopped::Key(line, KeyError::Unclear) => {
+                Self::client("22P02", format!("invalid input for the shard key, line {line}"))
+            }
             Stopped::Key(line, error) => {
                 let mut fault = no_shard(error);
                 fault.told = format!("{}, line {line}", fault.told).into();

@@ -37,6 +37,8 @@ pub(super) struct Leg {
     handle: Arc<Handle>,
     /// ReadyForQuery messages that are still to come.
     owed: usize,
+    /// It answered with an error.
+    pub failed: bool,
 }
 
 /// What an inner session says: rows, one or more of them one after another, or another message.
@@ -194,6 +196,7 @@ impl Session {
             cancel,
             handle,
             owed: 0,
+            failed: false,
         })
     }
 }

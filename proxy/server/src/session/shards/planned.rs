@@ -106,6 +106,10 @@ impl Schema for Declared<'_> {
         self.catalog.function_kind(name)
     }
 
+    fn default_collation(&self, relation: &Relation, column: &str) -> bool {
+        self.catalog.has_default_collation(relation, column)
+    }
+
     fn default_bytewise(&self) -> bool {
         self.catalog.is_bytewise()
     }

@@ -37,6 +37,10 @@ impl Session {
         let inbox = std::mem::take(&mut self.io.from_client);
         let body = inbox.bytes().get(5..frame_len).unwrap_or_default();
         let way = match Query::decode(body) {
+            Ok(Query { sql }) if self.executed(sql, judged).is_some() => match self.executed(sql, judged) {
+                Some(prepared) => self.way_of_execute(sql, &prepared),
+                None => Ok(Way::Here),
+            },
             Ok(Query { sql }) => {
                 let several = judged.facts.statements.len() > 1;
                 let opens = |one: &Statement| matches!(one.kind, Kind::Begin(_));

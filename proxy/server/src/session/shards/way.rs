@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pointsman_shards::pick::Picked;
 use pointsman_shards::values::Values;
-use pointsman_sql::{ClientEncoding, split};
+use pointsman_sql::{ClientEncoding, execute_arguments, prepare_parts, split};
 use pointsman_wire::backend::TransactionStatus;
+use pointsman_wire::frontend::BindParameters;
 
 use super::super::Session;
 use super::super::cached::Execution;
 use super::super::judge::{Verdict, with_text};
+use super::super::statements::{Origin, Prepared};
 use super::planned::{Declared, Planned};
 use crate::fault::Fault;
 
@@ -26,11 +29,21 @@ pub(in crate::session) enum Way {
 
 impl Session {
     /// Waits for the first shard's catalog to be read, if it is being read: statements are planned by it.
-    pub(in crate::session) async fn await_shards_catalog(&self) {
+    ///
+    /// # Errors
+    /// It was never read, and is not in time.
+    pub(in crate::session) async fn await_shards_catalog(&self) -> Result<(), Fault> {
         let first = self.shards.as_ref().and_then(|shards| shards.lanes.first());
         if let Some(lane) = first.filter(|lane| lane.account.database.is_catalog_awaited()) {
             let limit = lane.cluster.config().health_timeout;
             Box::pin(lane.account.database.catalog_known(limit)).await;
+        }
+        match first {
+            Some(lane) if lane.account.database.catalog().version() == 0 => {
+                Err(Fault::pointsman("57P03", "the catalog of the first shard has not been read yet")
+                    .hint("Statements are planned by it. Try again once its primary can be reached."))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -92,6 +105,32 @@ impl Session {
         Ok(all)
     }
 
+    /// The way of an `EXECUTE`: its values are those of the statement that was prepared.
+    pub(in crate::session) fn way_of_execute(
+        &mut self,
+        sql: &[u8],
+        prepared: &Prepared,
+    ) -> Result<Way, Fault> {
+        let rules = self.wants.rules();
+        let body = match &prepared.origin {
+            Origin::Protocol { sql, .. } => sql.clone(),
+            Origin::Sql { tail, .. } => {
+                let whole = [b"PREPARE x ", &tail[..]].concat();
+                let parts = prepare_parts(&whole, rules).ok_or_else(not_planned)?;
+                Bytes::copy_from_slice(&whole[parts.body])
+            }
+        };
+        let arguments = execute_arguments(sql, rules);
+        let values = arguments.iter().flatten().map(|value| value.as_ref().map(String::as_bytes)).collect();
+        let parameters = BindParameters { formats: Vec::new(), values, result_formats: Vec::new() };
+        let parameters = arguments.is_some().then_some(&parameters);
+        let verdict = self.verdict_of_text(&body);
+        match self.find_way(&verdict, &Execution::of_bound(&body, &[], &[], parameters), false)? {
+            Way::Across(_) => Err(not_planned()),
+            way => Ok(way),
+        }
+    }
+
     /// Turns to the shard that an execution is for, if that is one and the session may.
     pub(in crate::session) fn find_way(
         &mut self,
@@ -140,8 +179,13 @@ impl Session {
     }
 }
 
+/// An `EXECUTE` that is not for one shard, as far as can be told.
+fn not_planned() -> Fault {
+    Fault::pointsman("0A000", "EXECUTE of a statement for several shards")
+        .hint("Give the shard key as a plain value, or prepare the statement by the extended protocol.")
+}
+
 /// A key that has no shard.
 pub(super) fn no_shard(error: pointsman_shards::function::KeyError) -> Fault {
-    Fault::client("23514", error.to_string())
-        .hint("The policy that declares the table says which keys have a shard.")
+    Fault::client(error.sqlstate(), error.to_string()).hint(error.hint())
 }
