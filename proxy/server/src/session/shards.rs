@@ -21,10 +21,9 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use pointsman_cache::ledger::Seq;
 
-pub(super) use pieces::BatchWay;
 pub(crate) use planned::Declared;
 pub(super) use planned::PlannedMemo;
-pub(super) use way::Way;
+pub(super) use query::Routed;
 
 use portals::Portal;
 use spanning::Spanning;

@@ -14,7 +14,7 @@ use super::io::Io;
 use super::judge::{Judged, Marks, Verdict, judge};
 use super::notes::{Note, StateNote};
 use super::request::{Request, Taken};
-use super::shards::Way;
+use super::shards::Routed;
 use super::{Session, message};
 use crate::fault::Fault;
 use crate::metrics::StatementKind;
@@ -35,19 +35,9 @@ impl Session {
             judged = self.judge_query(frame_len).unwrap_or(judged);
         }
         if self.shards.is_some() {
-            if let Err(fault) = self.await_shards_catalog().await {
-                return self.refuse_query(frame_len, fault);
-            }
-            match self.query_way(frame_len, &judged) {
-                Ok(Way::Here) => {
-                    let catalog = self.shared.account.database.catalog();
-                    if !judged.verdict.is_of(&catalog) {
-                        judged = self.judge_query(frame_len).unwrap_or(judged);
-                    }
-                }
-                Ok(Way::NotYet) => return Ok(Taken::NotNow),
-                Ok(Way::Across(planned)) => return self.query_across(header, &judged, planned).await,
-                Err(fault) => return self.refuse_query(frame_len, fault),
+            match self.route_query(header, judged).await? {
+                Routed::Here(here) => judged = here,
+                Routed::Done(taken) => return Ok(taken),
             }
         }
         let sql = query_text(&self.io, frame_len).unwrap_or_default();
@@ -137,7 +127,7 @@ impl Session {
         self.io.from_client = inbox;
     }
 
-    fn judge_query(&self, frame_len: usize) -> Option<Judged> {
+    pub(super) fn judge_query(&self, frame_len: usize) -> Option<Judged> {
         let sql = query_text(&self.io, frame_len)?;
         Some(judge(sql, self.wants.rules(), &self.shared.account.database.catalog()))
     }
