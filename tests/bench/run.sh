@@ -3,17 +3,20 @@
 # usage: tests/bench/run.sh peers [--rounds 5] [--seconds 3] [--clients 16] [--only NAME,NAME...] [--no-replica] [--json FILE]
 #        tests/bench/run.sh idle [--clients 10000] [--only NAME,NAME...]
 #        tests/bench/run.sh cache [--rounds 3] [--seconds 3] [--scale 1]
+#        tests/bench/run.sh shards [--rounds 3] [--seconds 3] [--scale 1]
 # peers: pgbench through each, interleaved round by round, medians. Peers: direct, forward (a bare epoll forwarder in C),
 #        haproxy (TCP mode), pgbouncer, pointsman. Workloads: simple, extended, prepared, churn (a connection per
 #        transaction), rows (100 rows of 200 bytes). --only picks among both kinds of names.
 # idle:  KiB of memory per idle client, after login and after one query each.
 # cache: the feed query direct, through Pgpool-II's cache and Pointsman's (in memory; in Redis), and Redis GET of as many bytes; --scale 1
 #        is 100,000 agents.
+# shards: four shards beside one database: CPU of statements for one shard, a scatter's latency, memory of a long gather, the rate of
+#        a split COPY, and the search for compatible agents. SHARDS_DIRECT=1 asks the one database instead, to see what that gives.
 # Pools hold 8 server connections; nobody asks clients for a password; Pointsman parses, and splits reads off to a replica.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../../examples/lib.sh"
-usage() { sed -n '3,9s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage() { sed -n '3,10s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 what=${1:-}; [ $# -eq 0 ] || shift
 rounds=; seconds=3; clients=; only=; replica=1; json=; scale=; pool=8
@@ -28,7 +31,7 @@ done
 case $what in
   peers) clients=${clients:-16}; rounds=${rounds:-5}; scale=${scale:-10} ;;
   idle) clients=${clients:-10000}; scale=1 ;;
-  cache) ;;
+  cache | shards) ;;
   *) usage ;;
 esac
 
@@ -109,6 +112,7 @@ write_pointsman() {
 }
 
 [ "$what" != cache ] || . "$here/cache.sh"
+[ "$what" != shards ] || . "$here/shards.sh"
 "$root/deploy/setup.sh" bench
 pointsman=; ! asked pointsman || pointsman=$(pointsman_binary)
 ulimit -n "$(ulimit -Hn)"

@@ -34,12 +34,16 @@ pub(crate) fn yaml(stage: &Stage, ports: Ports, fragment: &str) -> String {
         "workers: 1\npool: {size: 4, checkout_timeout: 10s}\nhealth: {interval: 200ms, timeout: 2s}\n",
     );
     usual.push_str(AUTH);
+    let sharded = !stage.shards.is_empty();
+    if sharded {
+        usual.push_str(&crate::shards::yaml(&stage.shards));
+    }
     let own = blocks(fragment);
     let mut whole = String::new();
     for (key, text) in blocks(&usual) {
         let of_a_cluster = key == "primary" || key == "replicas" || key == "pool" || key == "health";
         let named = |other: &str| own.iter().any(|(key, _)| key == other);
-        let replaced = named(&key) || (of_a_cluster && named("clusters"));
+        let replaced = named(&key) || (of_a_cluster && (sharded || named("clusters")));
         if !replaced {
             whole.push_str(&text);
         }

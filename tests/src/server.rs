@@ -177,7 +177,11 @@ impl Server {
         self.log().contains(marker)
     }
 
-    async fn try_client(&self, user: &str, database: &str) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn try_client(
+        &self,
+        user: &str,
+        database: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
         let mut config = tokio_postgres::Config::new();
         config.host("127.0.0.1").port(self.port).user(user).password(PASSWORD).dbname(database);
         config.connect_timeout(Duration::from_secs(5));

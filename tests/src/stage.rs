@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::keeper::Keeper;
 use crate::server::{Plan, Server};
+use crate::shards::{self, Shard, ShardPlan};
 use crate::{Proxy, eventually};
 
 /// Real servers in a directory of their own; all of it is gone after the drop.
@@ -14,6 +15,8 @@ pub struct Stage {
     pub primary: Server,
     /// Stream from the primary.
     pub replicas: Vec<Server>,
+    /// Each holds a part of the rows.
+    pub shards: Vec<Shard>,
     dir: PathBuf,
     _keeper: Keeper,
 }
@@ -22,6 +25,7 @@ pub struct Stage {
 #[derive(Debug, Default)]
 pub struct StageBuilder {
     replicas: usize,
+    shards: ShardPlan,
     plan: Plan,
 }
 
@@ -30,6 +34,27 @@ impl StageBuilder {
     #[must_use]
     pub fn replicas(mut self, count: usize) -> Self {
         self.replicas = count;
+        self
+    }
+
+    /// How many shards, each a database of the primary, beside the database `whole`.
+    #[must_use]
+    pub fn shards(mut self, count: usize) -> Self {
+        self.shards.count = count;
+        self
+    }
+
+    /// Each shard is a server of its own, with so many replicas.
+    #[must_use]
+    pub fn shard_servers(mut self, replicas: usize) -> Self {
+        self.shards.own_servers = Some(replicas);
+        self
+    }
+
+    /// What follows `CREATE DATABASE` for the shards and `whole`, such as another collation.
+    #[must_use]
+    pub fn shard_databases(mut self, how: &str) -> Self {
+        how.clone_into(&mut self.shards.create);
         self
     }
 
@@ -61,7 +86,8 @@ impl StageBuilder {
             let plan = Plan { follows: Some(primary.port), ..self.plan.clone() };
             replicas.push(Server::new(&dir, &format!("replica{number}"), &plan).await);
         }
-        let stage = Stage { primary, replicas, dir, _keeper: keeper };
+        let shards = shards::make(&dir, &primary, &self.shards, &self.plan).await;
+        let stage = Stage { primary, replicas, shards, dir, _keeper: keeper };
         stage.wait_streaming().await;
         stage
     }

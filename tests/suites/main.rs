@@ -34,6 +34,7 @@ mod reload;
 mod routing;
 mod settings;
 mod shard_functions;
+mod shards;
 mod sharing;
 mod tls;
 mod topology;
