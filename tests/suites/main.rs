@@ -34,6 +34,7 @@ mod reload;
 mod routing;
 mod settings;
 mod shard_functions;
+mod shard_ids;
 mod shards;
 mod sharing;
 mod tls;

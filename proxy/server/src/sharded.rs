@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use pointsman_shards::plan::Why;
 
+use crate::ids::Maker;
 use crate::twophase;
 use crate::upstream::account::Account;
 use crate::upstream::cluster::Cluster;
@@ -34,6 +35,8 @@ pub struct Group {
     pub coordinator: Option<Part>,
     /// Commits on several shards, if that is allowed.
     pub two_phase: Option<Arc<twophase::Group>>,
+    /// Makes ids.
+    pub ids: Arc<Maker>,
     /// What became of statements.
     pub counts: Counts,
 }
@@ -56,8 +59,8 @@ impl Part {
 
 impl Group {
     /// A group of these clusters, which hold all that the configuration names. Its databases count changes of definitions
-    /// together.
-    pub fn new(config: ShardedConfig, clusters: &[Arc<Cluster>]) -> Self {
+    /// together. `before` is the group that it takes the place of, which it goes on making ids for.
+    pub fn new(config: ShardedConfig, clusters: &[Arc<Cluster>], before: Option<&Self>) -> Self {
         let part = |name: &String| {
             let cluster = clusters.iter().find(|cluster| cluster.config().name == *name)?;
             let database = config.server_name.clone();
@@ -73,7 +76,8 @@ impl Group {
             }
         }
         let two_phase = two_phase(&config, &shards);
-        Self { config, shards, coordinator, two_phase, counts: Counts::default() }
+        let ids = ids(&config, &shards, before);
+        Self { config, shards, coordinator, two_phase, ids, counts: Counts::default() }
     }
 
     /// Whether clients reach it under this name.
@@ -89,6 +93,15 @@ impl Group {
     /// Whether it has no shards.
     pub fn is_empty(&self) -> bool {
         self.shards.is_empty()
+    }
+}
+
+fn ids(config: &ShardedConfig, shards: &[Part], before: Option<&Group>) -> Arc<Maker> {
+    let first = shards.first().map(|first| (Arc::clone(&first.cluster), first.database.clone()));
+    let same = |group: &&Group| first.as_ref().is_none_or(|first| group.ids.is_of(config.node, first));
+    match before.filter(same) {
+        Some(group) => Arc::clone(&group.ids),
+        None => Arc::new(Maker::new(&config.name, config.node, first)),
     }
 }
 

@@ -57,6 +57,12 @@ impl Session {
         }
         let mut survey = survey;
         if self.shards.is_some() {
+            match self.fill_batch(survey.len).await {
+                Ok(false) => {}
+                Ok(true) => survey = self.survey()?.unwrap_or(survey),
+                Err(fault) if self.fails_with_server() => self.send_refused_message(fault),
+                Err(fault) => return self.refuse_whole_batch(fault),
+            }
             match self.batch_way(survey.len) {
                 Ok(BatchWay::Here) => survey = self.survey()?.unwrap_or(survey),
                 Ok(BatchWay::NotYet) => return Ok(Taken::NotNow),

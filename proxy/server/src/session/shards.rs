@@ -5,7 +5,9 @@
 mod across;
 mod copying;
 mod described;
+mod filled;
 mod gather;
+mod ids;
 mod leg;
 mod pieces;
 mod planned;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use pointsman_cache::ledger::Seq;
 
+pub(super) use filled::without_added;
 pub(super) use pieces::BatchWay;
 pub(super) use planned::PlannedMemo;
 pub(super) use way::Way;
@@ -42,6 +45,8 @@ pub struct Shards {
     lanes: Box<[Lane]>,
     /// Where the next statement goes that any shard may serve.
     turn: usize,
+    /// Prepared statements that ids are made for.
+    filled: filled::Statements,
 }
 
 /// What a session has on one shard.
@@ -72,7 +77,7 @@ impl Shards {
             }
         };
         let lanes = group.shards.iter().chain(&group.coordinator).map(lane).collect();
-        Self { group, at: 0, lanes, turn: worker }
+        Self { group, at: 0, lanes, turn: worker, filled: filled::Statements::default() }
     }
 
     /// Number of shards.

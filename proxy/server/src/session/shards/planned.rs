@@ -1,6 +1,7 @@
 //! The plan of a text over shards, remembered beside its template.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use pointsman_policy::Tables;
@@ -51,7 +52,11 @@ fn alike(sql: &[u8], literals: &[Literal]) -> Option<Vec<(u8, LiteralKind)>> {
 
 /// The plan that was made last.
 #[derive(Debug, Default)]
-pub(in crate::session) struct PlannedMemo(ArcSwapOption<Planned>);
+pub(in crate::session) struct PlannedMemo {
+    last: ArcSwapOption<Planned>,
+    /// One more than the version of the policies by which the template needs no ids; 0: that is not known.
+    without_ids: AtomicU64,
+}
 
 /// What a plan is made from beside the text.
 pub(in crate::session) struct Declared<'a> {
@@ -65,7 +70,7 @@ impl PlannedMemo {
     /// The plan of a text of this template. `whole` says that what is done on several
     /// shards is asked for, too.
     pub fn of(&self, sql: &[u8], literals: &[Literal], declared: &Declared<'_>, whole: bool) -> Arc<Planned> {
-        if let Some(known) = &*self.0.load()
+        if let Some(known) = &*self.last.load()
             && known.version == declared.version
             && known.shards == declared.shards
             && if whole { known.is_of(sql) } else { known.picks_for(sql, literals) }
@@ -80,8 +85,18 @@ impl PlannedMemo {
             version: declared.version,
             shards: declared.shards,
         });
-        self.0.store(Some(Arc::clone(&planned)));
+        self.last.store(Some(Arc::clone(&planned)));
         planned
+    }
+
+    /// Whether it is known that texts of this template need no ids by policies of this version.
+    pub fn needs_no_ids(&self, version: u64) -> bool {
+        self.without_ids.load(Ordering::Relaxed) == version.wrapping_add(1)
+    }
+
+    /// Notes that.
+    pub fn note_no_ids(&self, version: u64) {
+        self.without_ids.store(version.wrapping_add(1), Ordering::Relaxed);
     }
 }
 
