@@ -107,7 +107,8 @@ async fn declared_columns_are_filled() {
     }
     // Without names of columns, and two statements in one text.
     wire.run("INSERT INTO notes VALUES (5, 'x', DEFAULT), (5, 'y', DEFAULT)").await;
-    wire.run("INSERT INTO notes (agent_id, body) VALUES (5, 'z'); INSERT INTO notes (agent_id) VALUES (5)").await;
+    wire.run("INSERT INTO notes (agent_id, body) VALUES (5, 'z'); INSERT INTO notes (agent_id) VALUES (5)")
+        .await;
     assert_eq!(wire.value("SELECT count(DISTINCT id) FROM notes WHERE agent_id = 5").await, "4");
     // What gives the id stays as it is.
     assert_eq!(ids(&wire.run("INSERT INTO agents VALUES (41, 'f') RETURNING id").await), [41]);
@@ -119,8 +120,7 @@ async fn declared_columns_are_filled() {
 async fn prepared_statements_make_new_ids() {
     let (_stage, _proxy, mut wire) = setting().await;
     let sql = "INSERT INTO notes (agent_id, body) VALUES ($1, $2), ($1, 'second') RETURNING id";
-    let frames =
-        wire.ask(&[msg::parse("s", sql), msg::describe_statement("s"), msg::sync()].concat()).await;
+    let frames = wire.ask(&[msg::parse("s", sql), msg::describe_statement("s"), msg::sync()].concat()).await;
     let described = frames.iter().find(|frame| frame.tag == b't').expect("parameters");
     assert_eq!(described.body[..2], [0, 2], "{}", pretty(&frames));
     assert_eq!(described.body.len(), 2 + 8);
@@ -133,7 +133,9 @@ async fn prepared_statements_make_new_ids() {
             let rows: Vec<&Frame> = frames.iter().filter(|frame| frame.tag == b'D').collect();
             assert_eq!(rows.len(), 2, "{}", pretty(&frames));
             if result == [1] {
-                made.extend(rows.iter().map(|row| i64::from_be_bytes(row.body[6..14].try_into().expect("int8"))));
+                made.extend(
+                    rows.iter().map(|row| i64::from_be_bytes(row.body[6..14].try_into().expect("int8"))),
+                );
             } else {
                 made.extend(ids(&frames));
             }
@@ -191,6 +193,14 @@ async fn refusals() {
         assert_eq!(refused(&wire.query(sql).await), "0A000", "{sql}");
         assert_eq!(refused(&wire.ask(&msg::statement(sql, &[])).await), "0A000", "{sql}");
     }
+    // A refusal behind other queries is that one's alone.
+    let queries = ["SELECT 1", "SELECT pointsman.next_id() FROM notes", "SELECT 2"].map(msg::query).concat();
+    let mut frames = wire.ask(&queries).await;
+    for _ in 0..2 {
+        frames.extend(wire.until(b'Z').await);
+    }
+    assert_eq!(texts(&frames), ["1", "2"], "{}", pretty(&frames));
+    assert_eq!(refused(&frames), "0A000");
     wire.run("BEGIN").await;
     assert_eq!(refused(&wire.query("SELECT pointsman.next_id() FROM notes").await), "0A000");
     assert_eq!(refused(&wire.query("SELECT 1").await), "25P02");
@@ -202,7 +212,9 @@ async fn refusals() {
 async fn shards_of_keys() {
     let (_stage, _proxy, mut wire) = setting().await;
     assert_eq!(
-        texts(&wire.run("SELECT pointsman.shard_of(7), pointsman.shard_of(-1), pointsman.shard_of(NULL)").await),
+        texts(
+            &wire.run("SELECT pointsman.shard_of(7), pointsman.shard_of(-1), pointsman.shard_of(NULL)").await
+        ),
         ["3", "3", ""]
     );
     assert_eq!(wire.extended_value("SELECT pointsman.shard_of($1)", &[Some("6")]).await, "2");
@@ -214,7 +226,8 @@ async fn shards_of_keys() {
     }
 }
 
-const SET: &str = "sharded:\n  - {name: social, shards: [s0, s1, s2, s3], cross_shard_writes: two_phase, node: 77}\n";
+const SET: &str =
+    "sharded:\n  - {name: social, shards: [s0, s1, s2, s3], cross_shard_writes: two_phase, node: 77}\n";
 
 /// A node that is set is used, is leased by nobody, and a proxy that begins again makes later ids.
 #[tokio::test]
@@ -246,7 +259,8 @@ async fn leases() {
     let owned = "SELECT count(*)::int FROM pointsman.nodes WHERE until > now() + interval '30 s'";
     assert_eq!(admin.query_one(owned, &[]).await.expect("the leases").get::<_, i32>(0), 2);
     // A third proxy gets the node of one whose lease has run out, and begins after all that that one may have made.
-    let expire = format!("UPDATE pointsman.nodes SET until = now() - interval '1 s' WHERE node = {}", node(first));
+    let expire =
+        format!("UPDATE pointsman.nodes SET until = now() - interval '1 s' WHERE node = {}", node(first));
     let all = "INSERT INTO pointsman.nodes SELECT n, 'others', now() + interval '1 h', 0, 0 FROM generate_series(0, 1023) n ON CONFLICT DO NOTHING";
     admin.batch_execute(&format!("{all}; {expire}")).await.expect("the nodes are taken");
     let third = proxy(&stage, "").await;

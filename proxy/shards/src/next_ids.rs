@@ -191,11 +191,8 @@ pub fn target(text: &str) -> Option<Relation> {
         Some(identifier(&text.as_bytes()[token.start..token.end]).into())
     };
     let last = end.checked_sub(1)?;
-    let schema = if is_punct(text, tokens.get(end.checked_sub(2)?), b'.') {
-        name(end.checked_sub(3)?)
-    } else {
-        None
-    };
+    let schema =
+        if is_punct(text, tokens.get(end.checked_sub(2)?), b'.') { name(end.checked_sub(3)?) } else { None };
     Some(Relation { schema, name: name(last)? })
 }
 
@@ -203,9 +200,8 @@ pub fn target(text: &str) -> Option<Relation> {
 #[must_use]
 pub fn inserts_within(text: &str) -> bool {
     let tokens = tokens(text.as_bytes(), LexRules::default()).unwrap_or_default();
-    let inserts = (1..tokens.len()).filter(|at| {
-        is_word(text, tokens.get(at - 1), "insert") && is_word(text, tokens.get(*at), "into")
-    });
+    let inserts = (1..tokens.len())
+        .filter(|at| is_word(text, tokens.get(at - 1), "insert") && is_word(text, tokens.get(*at), "into"));
     inserts.count() > usize::from(after_target(text, &tokens).is_some())
 }
 

@@ -30,7 +30,9 @@ fn a_set_node_begins_after_what_was_made_before() {
         for _ in 0..10_000 {
             last = last.max(ms(maker.next(now + 1)).unwrap_or(0));
         }
-        let first = (now + 1..now + 10).find_map(|now| ms(self::maker(Grant::Set(Arc::new(Set::new(5, now).unwrap()))).next(now + 1)).ok());
+        let first = (now + 1..now + 10).find_map(|now| {
+            ms(self::maker(Grant::Set(Arc::new(Set::new(5, now).unwrap()))).next(now + 1)).ok()
+        });
         (last, first.unwrap())
     };
     let (last, next_first) = made(NOW);
@@ -40,7 +42,8 @@ fn a_set_node_begins_after_what_was_made_before() {
 
 #[test]
 fn a_lease_ends_where_its_row_says() {
-    let leased = |from, until| Leased { node: 9, ids: Ids::resume(9, from).unwrap(), until_ms: AtomicU64::new(until) };
+    let leased =
+        |from, until| Leased { node: 9, ids: Ids::resume(9, from).unwrap(), until_ms: AtomicU64::new(until) };
     let maker = maker(Grant::Leased(leased(NOW, NOW + 100)));
     assert_eq!(ms(maker.next(NOW - 50)), Ok(NOW + 1));
     assert_eq!(ms(maker.next(NOW + 100)), Ok(NOW + 100));

@@ -219,6 +219,7 @@ impl Session {
     /// The error stands for the whole batch: what follows is skipped up to the client's `Sync`.
     pub(super) fn refuse_batch(&mut self, fault: Fault) -> Result<Taken, Fault> {
         self.tell(fault)?;
+        self.flow.admission = None;
         self.flow.skip_to_sync = true;
         Ok(Taken::Done)
     }

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use pointsman_shards::next_ids::{Fill, parameters, with_shards};
 use pointsman_sql::ValueRef;
-use pointsman_wire::backend::ParameterDescription;
 use pointsman_wire::Oids;
+use pointsman_wire::backend::ParameterDescription;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, BindParameters, Close, Parse, Target};
 
@@ -141,7 +141,8 @@ impl Session {
             return Ok(None);
         };
         let mut out = BytesMut::new();
-        Parse { name: parse.name, sql: &filled.text, parameter_types: parse.parameter_types }.encode(&mut out);
+        Parse { name: parse.name, sql: &filled.text, parameter_types: parse.parameter_types }
+            .encode(&mut out);
         shards.filled.0.insert(name.clone(), filled);
         if shards.filled.0.len() > limit.saturating_mul(2) {
             let statements = &self.statements;

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use pointsman_shards::Placement;
 use pointsman_shards::function::{Function, KeyError};
 use pointsman_shards::key::{Key, KeyType};
 use pointsman_shards::next_ids::{
@@ -12,7 +13,6 @@ use pointsman_shards::next_ids::{
 };
 use pointsman_shards::plan::{Refusal, Why};
 use pointsman_shards::values::Values;
-use pointsman_shards::Placement;
 use pointsman_sql::{Kind, Relation, Statement, ValueRef, quote_literal, split};
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
@@ -125,7 +125,10 @@ impl Session {
         if inserts_within(text)
             && let Some(table) = statement.writes.iter().find(|table| self.id_column(table).is_some())
         {
-            return Err(not_here(format!("{}, to which an INSERT inside of another statement writes", table.name)));
+            return Err(not_here(format!(
+                "{}, to which an INSERT inside of another statement writes",
+                table.name
+            )));
         }
         let table = target(text);
         match &statement.kind {
@@ -135,7 +138,9 @@ impl Session {
             }
             Kind::Select | Kind::Values => Ok(asks.then_some(None)),
             Kind::Prepare(_) => self.may_be_prepared(text, asks, table.as_ref()),
-            _ if asks => Err(not_here(format!("{}, which is no INSERT and no SELECT", verb(statement, text)))),
+            _ if asks => {
+                Err(not_here(format!("{}, which is no INSERT and no SELECT", verb(statement, text))))
+            }
             _ => Ok(None),
         }
     }
@@ -148,7 +153,8 @@ impl Session {
         table: Option<&Relation>,
     ) -> Result<Option<Option<Column>>, Fault> {
         let column = table.and_then(|table| self.id_column(table));
-        let needs = asks || matches!(self.fill_with(text, column.as_ref(), Fill::Parameters(1)), Ok(Some(_)) | Err(_));
+        let needs = asks
+            || matches!(self.fill_with(text, column.as_ref(), Fill::Parameters(1)), Ok(Some(_)) | Err(_));
         match needs {
             true => Err(not_here("PREPARE, whose executions would have the same ids")),
             false => Ok(None),
@@ -214,7 +220,12 @@ impl Session {
 
 impl ShardOf {
     /// The number of a key's shard, as it stands in a text.
-    pub(super) fn number(&self, argument: &str, value: ValueRef, values: &Values<'_>) -> Result<String, Fault> {
+    pub(super) fn number(
+        &self,
+        argument: &str,
+        value: ValueRef,
+        values: &Values<'_>,
+    ) -> Result<String, Fault> {
         let key = values.key(value, self.kind).ok_or_else(|| unclear(argument))?;
         Ok(match self.shard(&key)? {
             Some(shard) => format!("{shard}::int"),
@@ -280,7 +291,8 @@ fn not_here(part: impl Into<String>) -> Fault {
 
 pub(super) fn unclear(argument: &str) -> Fault {
     let told = format!("the shard of {} cannot be told", quote_literal(argument));
-    Fault::pointsman("0A000", told).hint("pointsman.shard_of takes a plain value of the shard key's type, or a parameter.")
+    Fault::pointsman("0A000", told)
+        .hint("pointsman.shard_of takes a plain value of the shard key's type, or a parameter.")
 }
 
 fn no_function(why: &str) -> Fault {
