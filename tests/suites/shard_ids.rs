@@ -40,6 +40,11 @@ async fn client(proxy: &Proxy) -> Wire {
     Wire::login(proxy.port, "app", SOCIAL).await
 }
 
+/// A statement by the extended protocol, prepared for this once.
+async fn once(wire: &mut Wire, sql: &str, values: &[Option<&str>]) -> Vec<Frame> {
+    wire.ask(&[msg::statement(sql, values), msg::sync()].concat()).await
+}
+
 fn texts(frames: &[Frame]) -> Vec<String> {
     let rows = frames.iter().filter(|frame| frame.tag == b'D');
     rows.flat_map(|frame| frame.values()).map(Option::unwrap_or_default).collect()
@@ -56,7 +61,7 @@ fn node(id: i64) -> i64 {
 
 fn refused(frames: &[Frame]) -> String {
     let error = frames.iter().find(|frame| frame.tag == b'E').unwrap_or_else(|| panic!("{}", pretty(frames)));
-    error.field(b'C').unwrap_or_default().to_owned()
+    error.sqlstate()
 }
 
 /// Every session's ids ascend, and no two sessions have the same.
@@ -70,7 +75,7 @@ async fn unique_and_ascending() {
             let mut made = Vec::new();
             for _ in 0..50 {
                 made.extend(ids(&wire.run("SELECT pointsman.next_id(), pointsman.next_id()").await));
-                made.extend(ids(&wire.ask(&msg::statement("SELECT pointsman.next_id()", &[])).await));
+                made.extend(ids(&once(&mut wire, "SELECT pointsman.next_id()", &[]).await));
             }
             made
         }));
@@ -154,7 +159,7 @@ async fn prepared_statements_make_new_ids() {
     assert_eq!(wire.value("SELECT count(DISTINCT id) FROM notes WHERE agent_id = 6").await, "18");
     // Rows of several shards, and of the key itself.
     let sql = "INSERT INTO agents (name) VALUES ($1), ($1), ($1), ($1), ($1) RETURNING id";
-    let frames = wire.ask(&msg::statement(sql, &[Some("many")])).await;
+    let frames = once(&mut wire, sql, &[Some("many")]).await;
     let many = ids(&frames);
     assert!(many.len() == 5 && many.windows(2).all(|pair| pair[0] < pair[1]), "{}", pretty(&frames));
     assert_eq!(wire.value("SELECT count(*) FROM agents WHERE name = 'many'").await, "5");
@@ -191,7 +196,7 @@ async fn refusals() {
         "SELECT pointsman.shard_of(1 + 1)",
     ] {
         assert_eq!(refused(&wire.query(sql).await), "0A000", "{sql}");
-        assert_eq!(refused(&wire.ask(&msg::statement(sql, &[])).await), "0A000", "{sql}");
+        assert_eq!(refused(&once(&mut wire, sql, &[]).await), "0A000", "{sql}");
     }
     // A refusal behind other queries is that one's alone.
     let queries = ["SELECT 1", "SELECT pointsman.next_id() FROM notes", "SELECT 2"].map(msg::query).concat();
@@ -272,7 +277,7 @@ async fn leases() {
     // The first proxy hears of it, and has nothing to make ids with.
     eventually("ids are refused", Duration::from_secs(40), || async {
         let frames = client(&one).await.query("SELECT pointsman.next_id()").await;
-        frames.iter().any(|frame| frame.tag == b'E' && frame.field(b'C') == Some("55000"))
+        frames.iter().any(|frame| frame.tag == b'E' && frame.sqlstate() == "55000")
     })
     .await;
     assert_eq!(node(ids(&b.run("SELECT pointsman.next_id()").await)[0]), node(second));
