@@ -48,28 +48,34 @@ impl Maker {
             return;
         }
         self.wanted.notified().await;
-        let mut own = None;
+        let (mut own, mut told) = (None, String::new());
         while !self.retired.load(Ordering::Acquire) {
             let pause = match self.step(&mut own).await {
-                Ok(()) => RENEW,
+                Ok(()) => {
+                    told.clear();
+                    RENEW
+                }
                 Err(fault) => {
                     own = None;
-                    self.note(&fault);
+                    self.note(&fault, &mut told);
                     AGAIN
                 }
             };
-            // A lease that has to be waited for is not waited for longer than it must.
             let _timeout = tokio::time::timeout(pause, self.retiring.notified()).await;
         }
     }
 
-    /// What failed is told to those who ask for ids when there are none.
-    fn note(&self, fault: &Fault) {
-        tracing::warn!(%fault, "no node for ids is leased");
-        if matches!(&**self.grant.load(), Grant::None(_)) {
-            let cause = fault.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
-            self.grant.store(Arc::new(Grant::None(format!("{}{cause}", fault.told).into())));
+    /// What failed is told to those who ask for ids when there are none; and logged, once for as long as it stays the same.
+    fn note(&self, fault: &Fault, told: &mut String) {
+        let cause = fault.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+        let why = format!("{}{cause}", fault.told);
+        if why != *told {
+            tracing::warn!(%fault, "the lease of a node for ids");
         }
+        if matches!(&**self.grant.load(), Grant::None(_)) {
+            self.grant.store(Arc::new(Grant::None(why.clone().into())));
+        }
+        *told = why;
     }
 
     /// Renews the lease, or takes one.
