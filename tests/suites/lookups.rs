@@ -94,7 +94,7 @@ async fn every_type_comes_back_from_its_array() {
     for (name, value) in VALUES {
         let oid = wire.value(&format!("SELECT '{name}'::regtype::oid")).await;
         let array = wire.value(&format!("SELECT typarray FROM pg_type WHERE oid = {oid}")).await;
-        types.extend([oid.parse().expect("a number"), array.parse().expect("a number")]);
+        types.extend([oid.parse::<u32>().expect("a number"), array.parse::<u32>().expect("a number")]);
         let literal = value.replace('\'', "''");
         let comma = if values.is_empty() { "" } else { ", " };
         write!(values, "{comma}'{literal}'::{name}, ARRAY['{literal}', NULL]::{name}[]")
