@@ -56,6 +56,12 @@ impl Session {
         }
         let mut survey = survey;
         if self.shards.is_some() {
+            match self.fill_batch(survey.len).await {
+                Ok(false) => {}
+                Ok(true) => survey = self.survey()?.unwrap_or(survey),
+                Err(fault) if self.fails_with_server() => self.send_refused_message(fault),
+                Err(fault) => return self.refuse_whole_batch(fault),
+            }
             if let Some(taken) = self.route_batch(survey.len).await? {
                 return Ok(taken);
             }
@@ -209,6 +215,7 @@ impl Session {
     /// The error stands for the whole batch: what follows is skipped up to the client's `Sync`.
     pub(super) fn refuse_batch(&mut self, fault: Fault) -> Result<Taken, Fault> {
         self.tell(fault)?;
+        self.flow.admission = None;
         self.flow.skip_to_sync = true;
         Ok(Taken::Done)
     }

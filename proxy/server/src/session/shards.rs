@@ -5,7 +5,9 @@
 mod across;
 mod copying;
 mod described;
+mod filled;
 mod gather;
+mod ids;
 mod leg;
 mod pieces;
 mod planned;
@@ -21,6 +23,7 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use pointsman_cache::ledger::Seq;
 
+pub(super) use filled::without_added;
 pub(crate) use planned::Declared;
 pub(super) use planned::PlannedMemo;
 pub(super) use query::Routed;
@@ -55,6 +58,8 @@ pub struct Shards {
     portals: Vec<Portal>,
     /// What a portal gives that is fetched in portions.
     captured: Option<BytesMut>,
+    /// Prepared statements that ids are made for.
+    filled: filled::Statements,
 }
 
 /// What a session has on one shard.
@@ -85,7 +90,7 @@ impl Shards {
             }
         };
         let lanes = group.shards.iter().chain(&group.coordinator).map(lane).collect();
-        Self { group, at: 0, lanes, turn: worker, spanning: None, portals: Vec::new(), captured: None }
+        Self { group, at: 0, lanes, turn: worker, spanning: None, portals: Vec::new(), captured: None, filled: filled::Statements::default() }
     }
 
     /// Number of shards.

@@ -22,14 +22,24 @@ use crate::transport::buffer::Buffer;
 use crate::upstream::settings::Value;
 
 impl Session {
-    pub(super) async fn simple(&mut self, header: Header) -> Result<Taken, Fault> {
-        let frame_len = header.frame_len();
+    pub(super) async fn simple(&mut self, mut header: Header) -> Result<Taken, Fault> {
+        let mut frame_len = header.frame_len();
         if self.has_failed_here()
             && let Some(taken) = self.answer_failed_query(frame_len)?
         {
             return Ok(taken);
         }
         let Some(mut judged) = self.judge_query(frame_len) else { return self.malformed(frame_len).await };
+        if self.shards.is_some() {
+            match self.fill_query(header, &judged).await {
+                Ok(None) => {}
+                Ok(Some(filled)) => {
+                    (header, frame_len) = (filled, filled.frame_len());
+                    judged = self.judge_query(frame_len).unwrap_or(judged);
+                }
+                Err(fault) => return self.refuse_query(frame_len, fault),
+            }
+        }
         if judged.is_uncertain() {
             self.await_functions(&judged.verdict).await;
             judged = self.judge_query(frame_len).unwrap_or(judged);

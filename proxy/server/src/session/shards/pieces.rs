@@ -320,7 +320,9 @@ impl Session {
         };
         let described = self.describe_named(&named).await?;
         if formats.is_none() {
-            let raw: Vec<u8> = described.parameters.iter().flat_map(|oid| oid.to_be_bytes()).collect();
+            let own = self.own_parameters(describe.name).unwrap_or(described.parameters.len());
+            let own = described.parameters.iter().take(own);
+            let raw: Vec<u8> = own.flat_map(|oid| oid.to_be_bytes()).collect();
             let mut out = BytesMut::new();
             ParameterDescription { types: Oids::from_raw(&raw).unwrap_or(Oids::EMPTY) }.encode(&mut out);
             self.io.to_client.extend(&out);
