@@ -7,6 +7,7 @@ mod copying;
 mod described;
 mod filled;
 mod gather;
+mod hinted;
 mod ids;
 mod leg;
 mod pieces;
@@ -24,6 +25,7 @@ use bytes::BytesMut;
 use pointsman_cache::ledger::Seq;
 
 pub(super) use filled::without_added;
+pub(super) use hinted::SHARD_KEY;
 pub(crate) use planned::Declared;
 pub(super) use planned::PlannedMemo;
 pub(super) use query::Routed;
@@ -90,7 +92,16 @@ impl Shards {
             }
         };
         let lanes = group.shards.iter().chain(&group.coordinator).map(lane).collect();
-        Self { group, at: 0, lanes, turn: worker, spanning: None, portals: Vec::new(), captured: None, filled: filled::Statements::default() }
+        Self {
+            group,
+            at: 0,
+            lanes,
+            turn: worker,
+            spanning: None,
+            portals: Vec::new(),
+            captured: None,
+            filled: filled::Statements::default(),
+        }
     }
 
     /// Number of shards.

@@ -28,9 +28,9 @@ type Column = (Box<str>, Option<usize>);
 
 /// How the calls of `pointsman.shard_of` are found.
 pub(super) struct ShardOf {
-    function: Arc<Function>,
+    pub(super) function: Arc<Function>,
     pub(super) kind: KeyType,
-    shards: usize,
+    pub(super) shards: usize,
 }
 
 impl Session {

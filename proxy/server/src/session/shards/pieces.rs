@@ -146,7 +146,10 @@ impl Session {
         let asked = Execution::of_bound(&named.sql, &named.types, &named.known, parameters.as_ref());
         let verdict = named.verdict.clone().unwrap_or_else(|| self.verdict_of_text(&named.sql));
         match self.planned(&named.sql, &verdict, false) {
-            Some(planned) => self.picked(&planned, &asked),
+            Some(planned) => match self.hinted(&named.sql, &planned)? {
+                Some(hinted) => Ok(hinted),
+                None => self.picked(&planned, &asked),
+            },
             None => Ok(Picked::Any),
         }
     }

@@ -211,7 +211,11 @@ impl Session {
     ) -> Result<Outcome, Fault> {
         let result_formats = asked.parameters.map(|own| own.result_formats.clone()).unwrap_or_default();
         let turn = self.shards.as_ref().map_or(0, |shards| shards.turn);
-        if let Some(shard) = self.picked(planned, asked)?.only(turn) {
+        let picked = match self.hinted(asked.sql, planned)? {
+            Some(hinted) => hinted,
+            None => self.picked(planned, asked)?,
+        };
+        if let Some(shard) = picked.only(turn) {
             return self.perform_on_shard(shard, asked, describe).await;
         }
         match &planned.plan.many {

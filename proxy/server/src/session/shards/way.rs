@@ -142,9 +142,10 @@ impl Session {
             return Ok(planned.map_or(Way::Here, Way::Across));
         }
         let Some(planned) = self.planned(asked.sql, verdict, false) else { return Ok(Way::Here) };
-        let picked = match several {
-            true => self.picked_together(asked.sql)?,
-            false => self.picked(&planned, asked)?,
+        let picked = match (self.hinted(asked.sql, &planned)?, several) {
+            (Some(hinted), _) => hinted,
+            (None, true) => self.picked_together(asked.sql)?,
+            (None, false) => self.picked(&planned, asked)?,
         };
         Ok(self.take_way(picked, &planned, asked.sql, verdict))
     }
