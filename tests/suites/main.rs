@@ -9,6 +9,7 @@ mod common;
 mod connecting;
 mod consistency;
 mod console;
+mod coordinator;
 mod copy;
 mod death;
 mod explain;

@@ -64,14 +64,12 @@ impl Group {
     /// A group of these clusters, which hold all that the configuration names. Its databases count changes of definitions
     /// together.
     pub fn new(config: ShardedConfig, clusters: &[Arc<Cluster>]) -> Self {
-        let part = |name: &String| {
-            let cluster = clusters.iter().find(|cluster| cluster.config().name == *name)?;
-            let database = config.server_name.clone();
-            let database = database.unwrap_or_else(|| cluster.config().maintenance_database.clone());
-            Some(Part { cluster: Arc::clone(cluster), database })
-        };
-        let shards: Vec<Part> = config.shards.iter().filter_map(part).collect();
-        let coordinator = config.coordinator.as_ref().and_then(part);
+        let find = |name: &String| clusters.iter().find(|cluster| cluster.config().name == *name).cloned();
+        let shard = |cluster: Arc<Cluster>| Part { database: config.database_on(&cluster.config()), cluster };
+        let shards: Vec<Part> = config.shards.iter().filter_map(find).map(shard).collect();
+        let coordinator = config.coordinator.as_ref().and_then(find);
+        let coordinator = coordinator
+            .map(|cluster| Part { database: cluster.config().maintenance_database.clone(), cluster });
         if let Some(first) = shards.first() {
             let first = first.cluster.database(&first.database);
             for shard in &shards[1..] {

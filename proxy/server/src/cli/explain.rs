@@ -290,7 +290,13 @@ impl Asked<'_> {
         let Some(sharded) = self.place.and_then(|place| place.sharded) else { return Vec::new() };
         let (tables, version) = (self.set.tables(), self.set.version());
         let terms = Terms {
-            declared: Declared { tables, version, catalog: self.catalog, shards: sharded.shards.len() },
+            declared: Declared {
+                tables,
+                version,
+                catalog: self.catalog,
+                shards: sharded.shards.len(),
+                readable: true,
+            },
             rules: LexRules::default(),
             coordinator: sharded.coordinator.as_deref(),
             two_phase: sharded.writes == WritesAcross::TwoPhase,

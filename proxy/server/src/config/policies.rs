@@ -11,9 +11,37 @@ impl Config {
     /// The policies of all its files, in order.
     ///
     /// # Errors
-    /// What is wrong with each of them.
+    /// What is wrong with each of them, or a table on a shard that a sharded database lacks.
     pub fn policy_set(&self) -> Result<PolicySet, ConfigError> {
-        read_policies(&self.policies)
+        let set = read_policies(&self.policies)?;
+        if self.lacking(&set).next().is_none() {
+            return Ok(set);
+        }
+        let mut problems = Vec::new();
+        for path in &self.policies {
+            let own = read_policies(std::slice::from_ref(path))?;
+            let file = path.display().to_string();
+            let problem = |message| Problem { file: file.clone(), place: None, message, line: None };
+            problems.extend(self.lacking(&own).map(problem));
+        }
+        Err(ConfigError { problems })
+    }
+
+    /// The shards that policies name and databases lack, in plain words.
+    fn lacking(&self, set: &PolicySet) -> impl Iterator<Item = String> {
+        let named = set.tables().shards_named().map(|(table, shard)| (table.to_string(), shard));
+        let named: Vec<(String, usize)> = named.collect();
+        self.sharded.iter().flat_map(move |database| {
+            let (name, count) = (database.name.clone(), database.shards.len());
+            let lacking: Vec<_> = named.iter().filter(|(_, shard)| *shard >= count).cloned().collect();
+            lacking.into_iter().map(move |(table, shard)| {
+                let of = if name.is_empty() { String::new() } else { format!(" of database `{name}`") };
+                format!(
+                    "table `{table}` has rows on shard {shard}, but the shards{of} are 0 to {}",
+                    count.saturating_sub(1)
+                )
+            })
+        })
     }
 }
 
@@ -69,4 +97,36 @@ fn problem(error: PolicyError, files: &[(String, String)]) -> Problem {
     let text = files.iter().find(|(path, _)| *path == error.path).map(|(_, text)| text);
     let line = text.and_then(|text| text.lines().nth(number.saturating_sub(1))).map(str::to_owned);
     Problem { file: error.path, place: Some((error.line, error.column)), message, line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = "apiVersion: pointsman/v1\nkind: Policy\nmetadata: {name: a}\nspec:\n  tables:\n    \
+        t: {shard_key: id}\n    users:\n      {shard_key: country, function: list, key_type: text, \
+        values: [{shard: 2, values: de}], default_shard: 0}\n";
+
+    fn told(shards: &str) -> Result<(), String> {
+        let directory =
+            std::env::temp_dir().join(format!("pointsman-lacking-{}-{}", std::process::id(), shards.len()));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("policy.yaml"), POLICY).unwrap();
+        let clusters =
+            ["a", "b", "c"].map(|name| format!("{{name: {name}, primary: 'postgres://u@{name}/x'}}"));
+        let text = format!("clusters: [{}]\n{shards}policies: policy.yaml\n", clusters.join(", "));
+        let config = Config::from_yaml("p.yaml", &text, &directory).unwrap();
+        let told = config.policy_set().map(drop).map_err(|error| error.to_string());
+        std::fs::remove_dir_all(&directory).unwrap();
+        told.map_err(|told| told.replace(&format!("{}/", directory.display()), ""))
+    }
+
+    #[test]
+    fn a_shard_that_a_policy_names_must_be_there() {
+        let wrong =
+            "policy.yaml: table `users` has rows on shard 2, but the shards of database `s` are 0 to 1";
+        assert_eq!(told("sharded: [{name: s, shards: [a, b]}]\n"), Err(wrong.to_owned()));
+        assert_eq!(told("sharded: [{name: s, shards: [a, b, c]}]\n"), Ok(()));
+        assert_eq!(told("\n"), Ok(()));
+    }
 }

@@ -214,7 +214,7 @@ pub struct ShardedConfig {
     pub shards: Vec<String>,
     /// What every shard's servers call the database; else each shard's primary URL says.
     pub server_name: Option<String>,
-    /// The cluster that answers what the shards cannot be asked one by one.
+    /// The cluster that answers what the shards cannot be asked one by one, in the database that its primary URL names.
     pub coordinator: Option<String>,
     /// What is done with a write that is for several shards.
     pub writes: WritesAcross,
@@ -236,5 +236,10 @@ impl ShardedConfig {
             gather_bytes_max: 64 << 20,
             node: None,
         }
+    }
+
+    /// What a shard's servers call the database.
+    pub fn database_on(&self, shard: &ClusterConfig) -> String {
+        self.server_name.clone().unwrap_or_else(|| shard.maintenance_database.clone())
     }
 }

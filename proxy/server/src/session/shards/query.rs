@@ -203,6 +203,10 @@ impl Session {
                 Err(Fault::pointsman("0A000", "COPY of several shards' rows by the extended protocol")
                     .hint("Send it as a simple query, as COPY is by all drivers."))
             }
+            Many::CopyFrom(_) | Many::CopyTo(_) if self.spans() => {
+                Err(Fault::pointsman("0A000", "COPY of several shards' rows inside a transaction")
+                    .hint("COPY outside of the transaction: it commits on all shards together."))
+            }
             Many::CopyFrom(copy) => self.copy_from(copy, asked.sql).await,
             Many::CopyTo(copy) => {
                 let shards: Vec<usize> = match self.picked(planned, asked)? {
@@ -217,7 +221,8 @@ impl Session {
 }
 
 impl Session {
-    /// Has the coordinator answer a read that the shards cannot be asked one by one.
+    /// Has the coordinator answer a read that the shards cannot be asked one by one. It sees nothing of a transaction that the
+    /// client has open on them.
     async fn ask_coordinator(
         &mut self,
         refusal: &Refusal,
@@ -229,7 +234,7 @@ impl Session {
         let coordinator = self.shards.as_ref().and_then(|shards| shards.coordinator());
         let reads =
             judge(asked.sql, rules, &self.shared.account.database.catalog()).verdict.marks.has(Marks::READ);
-        match coordinator.filter(|_| reads) {
+        match coordinator.filter(|_| reads && !self.spans()) {
             Some(lane) => {
                 self.count_across(|counts| &counts.coordinated[why]);
                 self.perform_on_shard(lane, asked, describe).await
