@@ -72,6 +72,12 @@ async fn psql_sees_pgbouncers_columns() {
         ),
         ("POLICIES", "name|file|rules|functions"),
         ("RULES", "policy|rule|mode|actions|matched|refused|timed_out|impossible|file|line"),
+        (
+            "SHARDS",
+            "database|shard|cluster|server_database|primary|state|replicas|replicas_up|queries|paused",
+        ),
+        ("SHARD_STATS", "database|what|reason|count"),
+        ("TWO_PHASE", "database|shard|cluster|gid|owner|age_seconds|reason|stuck"),
         ("RELOADS", "taken|refused|in_use_since|last_outcome|last_time|last_cause|last_error"),
         ("HELP", "command|what"),
         ("VERSION", "version\nPointsman "),

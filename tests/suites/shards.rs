@@ -9,6 +9,7 @@ mod pinned;
 mod pipelined;
 mod protocol;
 mod seen;
+mod shown;
 mod shrink;
 mod sql;
 mod trouble;

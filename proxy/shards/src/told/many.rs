@@ -1,7 +1,7 @@
 //! What is done on several shards, in words.
 
 use super::key::KeyTold;
-use super::{Question, Row, add, numbers};
+use super::{Known, Question, Row, add, numbers};
 use crate::plan::{CopyFrom, Each, Gather, Insert, Many, Merge, Ordered, Refusal, Slice, SortKey};
 use crate::set::ShardSet;
 
@@ -51,7 +51,16 @@ impl Question<'_> {
     }
 
     fn gather_told(&self, item: &str, gather: &Gather, rows: &mut Vec<Row>) {
+        let picked = gather.on.shards(&self.values, self.shards).ok();
+        let on = picked.map(|picked| self.on(&gather.on, picked));
+        let is_one = |known: &Known| match known {
+            Known::Picked(picked) => picked.only(0).is_some(),
+            Known::Later | Known::Wrong => false,
+        };
         let mut told = match &gather.merge {
+            _ if on.as_ref().is_some_and(|(_, known)| is_one(known)) => {
+                "gathered: the rows of one shard".to_owned()
+            }
             Merge::Append(slice) => {
                 format!("gathered: the rows of one shard after another{}", self.slice(slice))
             }
@@ -59,9 +68,9 @@ impl Question<'_> {
             Merge::Ordered(ordered) => format!("gathered: {}", self.ordered(ordered)),
         };
         if gather.on != self.plan.pick
-            && let Ok(picked) = gather.on.shards(&self.values, self.shards)
+            && let Some((on, _)) = on
         {
-            told += &format!("; asked of {}", self.on(&gather.on, picked).0);
+            told += &format!("; asked of {on}");
         }
         add(rows, item, told);
     }

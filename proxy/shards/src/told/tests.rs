@@ -78,8 +78,8 @@ fn several_shards_are_listed_with_what_is_done_there() {
         told("SELECT id FROM agents WHERE id IN (6, 7) ORDER BY name DESC LIMIT 10", &PLAIN),
         [
             "shards: 2 of 4 (shards 2, 3), by id IN (6, 7)",
-            "over several: gathered: merged in the order of 1 value (descending, NULL first), LIMIT 10",
-            "sent to each: SELECT id, name AS pointsman_1 FROM agents WHERE id IN (6, 7) ORDER BY name DESC LIMIT 10",
+            "over several: gathered: merged in the order of 1 value (descending), LIMIT 10",
+            "sent to each: SELECT id, name AS pointsman_key_1 FROM agents WHERE id IN (6, 7) ORDER BY name DESC LIMIT 10",
         ]
     );
     let lines = told("SELECT id FROM agents", &PLAIN);
@@ -96,7 +96,7 @@ fn what_is_not_bound_yet_is_not_guessed() {
         [
             "shards: by id = $1 of 4, as soon as it is bound",
             "sent: as it is, if they are one",
-            "over several: gathered: the rows of one shard after another",
+            "over several: gathered: the rows of one shard, which has all of them",
         ]
     );
     let insert = "INSERT INTO agents (id, name) VALUES ($1, 'a'), ($2, 'b')";
@@ -119,12 +119,12 @@ fn lookups_come_before_what_needs_them() {
 
 #[test]
 fn refusals_name_the_part_unless_the_coordinator_answers() {
-    let text = "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY id) FROM agents";
+    let text = "SELECT id, random() FROM agents";
     let lines = told(text, &PLAIN);
-    assert!(lines[1].starts_with("over several: refused (aggregate): "), "{lines:#?}");
+    assert!(lines[1].starts_with("over several: refused (function): "), "{lines:#?}");
     assert!(lines[2].starts_with("hint: "), "{lines:#?}");
     let asked = told(text, &Case { coordinator: Some("all"), ..PLAIN });
-    assert!(asked[1].starts_with("over several: asked of the coordinator all (aggregate): "), "{asked:#?}");
+    assert!(asked[1].starts_with("over several: asked of the coordinator all (function): "), "{asked:#?}");
     assert_eq!(asked.len(), 2);
 }
 
@@ -152,11 +152,16 @@ fn writes_say_how_they_commit() {
 }
 
 #[test]
-fn keys_without_a_shard_are_an_error() {
-    let modulo = Arc::new(Function::Modulo);
-    let sharded = Sharded { keys: Box::new([]), function: modulo, id: Some("id".into()) };
+fn ids_that_are_made_are_named() {
+    let keys =
+        Box::new([Box::from([Box::from("region"), Box::from("number")]), Box::from([Box::from("code")])]);
+    let sharded = Sharded { keys, function: Arc::new(Function::Hash), id: Some("number".into()) };
     let line = super::placed("t", &Placement::Sharded(Arc::new(sharded)));
-    assert_eq!(line, "t: shard key , by modulo, ids for id");
-    let lines = told("INSERT INTO agents (id, name) VALUES ('x', 'a')", &PLAIN);
-    assert!(lines.len() >= 2, "{lines:#?}");
+    assert_eq!(line, "t: shard key (region, number) or code, by hash, ids for number");
+}
+
+#[test]
+fn a_read_of_lookups_alone_is_for_one_shard() {
+    let lines = told("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY id) FROM agents", &PLAIN);
+    assert_eq!(lines[1], "over several: gathered: the rows of one shard; asked of any of 4");
 }
