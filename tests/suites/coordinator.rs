@@ -165,7 +165,7 @@ async fn reads_across_shards_are_answered() {
         let counted = [format!("database=\"{SOCIAL}\""), format!("reason=\"{reason}\"")];
         let labels = counted.each_ref().map(String::as_str);
         asked_for.push(reason);
-        let times = asked_for.iter().filter(|other| *other == reason).count() as f64;
+        let times = asked_for.iter().filter(|&&other| other == reason).count() as f64;
         assert_eq!(with.metric(ASKED, &labels).await, times * 2.0, "{sql}");
         assert_eq!(with.metric(REFUSED, &labels).await, 0.0, "{sql}");
         assert_eq!(without.metric(REFUSED, &labels).await, times, "{sql}");

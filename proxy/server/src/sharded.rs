@@ -1,5 +1,9 @@
 //! A database that is spread over several clusters: its shards in order, and its coordinator.
 
+mod told;
+
+pub(crate) use told::{Terms, told};
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;

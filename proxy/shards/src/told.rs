@@ -87,8 +87,7 @@ impl Question<'_> {
         let all = || if shards == 1 { "the only one".to_owned() } else { format!("all {shards}") };
         let told = match (pick, picked) {
             (Pick::Keys(uses), _) if KeyTold::of(self).is_open(uses) => {
-                let told =
-                    format!("by {} of {shards}, as soon as it is bound", KeyTold::of(self).uses(uses));
+                let told = format!("by {} of {shards}, as soon as it is bound", KeyTold::of(self).uses(uses));
                 return (told, Known::Later);
             }
             (Pick::Keys(uses), Picked::Any) => {

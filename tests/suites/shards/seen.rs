@@ -3,8 +3,6 @@ use std::collections::BTreeSet;
 
 use pointsman_tests::{Proxy, Stage, Wire};
 
-use crate::common::SOON;
-
 /// The shards whose logs hold a marker. The log's prefix names the database.
 fn shards_of(stage: &Stage, marker: &str) -> BTreeSet<usize> {
     let of_log = |log: String| {
@@ -38,14 +36,6 @@ pub(crate) fn ran_on(stage: &Stage, marker: &str, shards: &[usize]) {
 /// On how many shards the statement with this marker has run.
 pub(crate) fn spread(stage: &Stage, marker: &str) -> usize {
     if Proxy::is_direct() { 1 } else { shards_of(stage, marker).len() }
-}
-
-/// Waits until a shard has logged the marker.
-pub(crate) async fn begun(stage: &Stage, marker: &str, shard: usize) {
-    pointsman_tests::eventually("the statement has begun", SOON, || async {
-        Proxy::is_direct() || shards_of(stage, marker).contains(&shard)
-    })
-    .await;
 }
 
 /// The first column of each row, `NULL` for null, of a simple query that must not fail.

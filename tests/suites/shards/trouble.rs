@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use pointsman_tests::{Frame, Proxy, Stage, Wire, eventually, msg, pretty};
 
-use super::seen::{begun, column};
+use super::seen::column;
 use super::world::{self, World};
 use crate::common::{SOON, unique};
 
@@ -28,11 +28,23 @@ async fn hold(stage: &Stage) -> Wire {
 
 /// Statements of clients that some shard still runs.
 async fn running(stage: &Stage, marker: &str) -> usize {
+    counted(stage, marker, "").await
+}
+
+/// A part of the statement waits for the lock that is held.
+async fn blocked(stage: &Stage, marker: &str) {
+    eventually("a part waits for the lock", SOON, || async {
+        counted(stage, marker, "AND wait_event_type = 'Lock'").await == 1
+    })
+    .await;
+}
+
+async fn counted(stage: &Stage, marker: &str, condition: &str) -> usize {
     let mut count = 0;
     for part in &mut world::parts(stage).await {
         let sql = format!(
             "SELECT pid FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid() \
-             AND datname = current_database() AND query LIKE '%{marker}%'"
+             AND datname = current_database() AND query LIKE '%{marker}%' {condition}"
         );
         count += column(part, &sql).await.len();
     }
@@ -52,7 +64,7 @@ async fn a_cancel_reaches_all_parts() {
     for _ in 0..3 {
         let marker = unique("cancelled");
         wire.send(&msg::query(&format!("SELECT id, '{marker}' FROM agents ORDER BY id"))).await;
-        begun(&stage, &marker, 2).await;
+        blocked(&stage, &marker).await;
         wire.cancel(proxy.port).await;
         let frames = wire.until(b'Z').await;
         assert_eq!(errors(&frames), ["57014"], "{}", pretty(&frames));
@@ -72,7 +84,7 @@ async fn a_client_leaves_in_the_middle() {
     for _ in 0..6 {
         let mut wire = world::social(&proxy).await;
         wire.send(&msg::query(&format!("SELECT id, '{marker}' FROM agents ORDER BY id"))).await;
-        begun(&stage, &marker, 2).await;
+        blocked(&stage, &marker).await;
         drop(wire);
     }
     if !Proxy::is_direct() {
@@ -133,7 +145,7 @@ async fn a_shard_dies_in_the_middle() {
     let mut wire = world::social(&proxy).await;
     let marker = unique("dying");
     wire.send(&msg::query(&format!("SELECT id, '{marker}' FROM agents"))).await;
-    begun(&stage, &marker, 2).await;
+    blocked(&stage, &marker).await;
     stage.shards[2].server().stop("QUIT").await;
     drop(holder);
     let frames = wire.until(b'Z').await;

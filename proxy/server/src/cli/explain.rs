@@ -15,7 +15,9 @@ use pointsman_sql::{Analyzer, LexRules, split};
 
 use crate::config::{Config, Flags, read_policies};
 use crate::fault::Fault;
-use crate::upstream::config::{self, ClusterConfig};
+use crate::session::shards::Declared;
+use crate::sharded::{Terms, told};
+use crate::upstream::config::{self, ClusterConfig, ShardedConfig, WritesAcross};
 use crate::upstream::server::Server;
 use crate::upstream::{catalogs, own};
 
@@ -105,20 +107,14 @@ impl Explain {
         let mut paths = config.as_ref().map(|config| config.policies.clone()).unwrap_or_default();
         paths.extend(self.policy.iter().cloned());
         let set = read_policies(&paths).map_err(|error| wrong(&error))?;
-        let (cluster, server_name) = match &config {
-            Some(config) => {
-                let (cluster, name) = self.place(config).map_err(Failure::Wrong)?;
-                (Some(cluster), name)
-            }
-            None => (None, String::new()),
-        };
-        let catalog = match cluster.filter(|_| !self.offline) {
-            Some(cluster) => ask(cluster, &server_name, &set).map_err(Failure::Unasked)?,
+        let place = config.as_ref().map(|config| self.place(config)).transpose().map_err(Failure::Wrong)?;
+        let catalog = match place.as_ref().filter(|_| !self.offline) {
+            Some(place) => ask(place.cluster, &place.server_name, &set).map_err(Failure::Unasked)?,
             None => Catalog::assumed(set.overrides()),
         };
-        let asked = Asked { by: self, set: &set, catalog: &catalog, cluster };
-        let told: Vec<Explanation> = texts.iter().map(|text| asked.explain(text)).collect();
-        Ok(self.shown(&told))
+        let asked = Asked { by: self, set: &set, catalog: &catalog, place: place.as_ref() };
+        let all: Vec<Explanation> = texts.iter().map(|text| asked.explain(text)).collect();
+        Ok(self.shown(&all))
     }
 
     fn shown(&self, told: &[Explanation]) -> String {
@@ -162,21 +158,62 @@ impl Explain {
         }
     }
 
-    /// The cluster that has the database, and the database's name there.
-    fn place<'c>(&self, config: &'c Config) -> Result<(&'c ClusterConfig, String), String> {
+    /// Where the database is.
+    fn place<'c>(&self, config: &'c Config) -> Result<Place<'c>, String> {
+        if let Some(sharded) = self.sharded(config) {
+            return Place::of_shards(config, sharded);
+        }
         let Some(database) = &self.database else {
             let cluster = config.clusters.last().ok_or("the configuration has no cluster")?;
-            return Ok((cluster, cluster.maintenance_database.clone()));
+            return Ok(Place { cluster, server_name: cluster.maintenance_database.clone(), sharded: None });
         };
         let named = config.clusters.iter().find_map(|cluster| {
             let found = cluster.databases.iter().find(|known| known.name == *database)?;
-            Some((cluster, found.server_name.clone()))
+            Some(Place { cluster, server_name: found.server_name.clone(), sharded: None })
         });
         let any = || {
             let cluster = config.clusters.iter().find(|cluster| cluster.takes_any())?;
-            Some((cluster, database.clone()))
+            Some(Place { cluster, server_name: database.clone(), sharded: None })
         };
         named.or_else(any).ok_or_else(|| format!("no cluster of the configuration has database {database}"))
+    }
+
+    /// The sharded database that is meant: the one of that name, or the one that the last cluster is a shard of.
+    fn sharded<'c>(&self, config: &'c Config) -> Option<&'c ShardedConfig> {
+        let all = &config.sharded;
+        match &self.database {
+            Some(database) => all.iter().find(|one| one.name.is_empty() || one.name == *database),
+            None => {
+                let last = &config.clusters.last().filter(|cluster| cluster.part)?.name;
+                all.iter().find(|one| one.shards.iter().chain(&one.coordinator).any(|name| name == last))
+            }
+        }
+    }
+}
+
+/// Where a database is.
+struct Place<'c> {
+    /// The cluster that has it, or its first shard.
+    cluster: &'c ClusterConfig,
+    /// What the servers there call it.
+    server_name: String,
+    /// How it is spread, if it is.
+    sharded: Option<&'c ShardedConfig>,
+}
+
+impl<'c> Place<'c> {
+    fn of_shards(config: &'c Config, sharded: &'c ShardedConfig) -> Result<Self, String> {
+        let first = config.clusters.iter().find(|cluster| sharded.shards.first() == Some(&cluster.name));
+        let cluster = first.ok_or("a sharded database of the configuration has no shards")?;
+        let server_name = sharded.server_name.clone();
+        let server_name = server_name.unwrap_or_else(|| cluster.maintenance_database.clone());
+        Ok(Self { cluster, server_name, sharded: Some(sharded) })
+    }
+
+    /// What clients call the database, if the command line does not say.
+    fn name(&self) -> &str {
+        let named = self.sharded.map(|sharded| sharded.name.as_str()).filter(|name| !name.is_empty());
+        named.unwrap_or(&self.cluster.maintenance_database)
     }
 }
 
@@ -205,7 +242,7 @@ struct Asked<'a> {
     by: &'a Explain,
     set: &'a PolicySet,
     catalog: &'a Catalog,
-    cluster: Option<&'a ClusterConfig>,
+    place: Option<&'a Place<'a>>,
 }
 
 impl Asked<'_> {
@@ -216,10 +253,10 @@ impl Asked<'_> {
         let analysis = analyzer.analyze(sql, rules);
         let class = classify(analysis.facts, self.catalog);
         let database = self.by.database.as_deref();
-        let database = database.or(self.cluster.map(|cluster| cluster.maintenance_database.as_str()));
+        let database = database.or(self.place.map(Place::name));
         let is_replica = |server: &config::ServerConfig| server.expected == config::Role::Replica;
-        let alone = self.cluster.is_some_and(|cluster| !cluster.servers.iter().any(is_replica));
-        explain(&Question {
+        let alone = self.place.is_some_and(|place| !place.cluster.servers.iter().any(is_replica));
+        let mut told = explain(&Question {
             set: self.set,
             view: StatementView {
                 facts: analysis.facts,
@@ -244,6 +281,32 @@ impl Asked<'_> {
                 replicas: if alone { Replicas::None } else { Replicas::Fresh },
                 wanted: if analysis.commented { hinted_route(sql, rules) } else { None },
             },
-        })
+        });
+        told.shards = self.shards_told(sql);
+        told
+    }
+
+    fn shards_told(&self, sql: &[u8]) -> Vec<(String, String)> {
+        let Some(sharded) = self.place.and_then(|place| place.sharded) else { return Vec::new() };
+        let (tables, version) = (self.set.tables(), self.set.version());
+        let terms = Terms {
+            declared: Declared {
+                tables,
+                version,
+                catalog: self.catalog,
+                shards: sharded.shards.len(),
+                readable: true,
+            },
+            rules: LexRules::default(),
+            coordinator: sharded.coordinator.as_deref(),
+            two_phase: sharded.writes == WritesAcross::TwoPhase,
+        };
+        let mut rows = told(sql, &terms);
+        if self.by.offline {
+            let told =
+                "no server was asked: columns and their types are not known, and no value leads to a shard";
+            rows.push(("assumed".to_owned(), told.to_owned()));
+        }
+        rows
     }
 }

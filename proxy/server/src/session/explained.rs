@@ -76,6 +76,7 @@ impl Session {
 
     /// A query whose rows are the explanation of `sql`.
     fn explanation(&mut self, sql: &[u8]) -> String {
+        let served_here = self.turn_to_explain(sql);
         let catalog = self.shared.account.database.catalog();
         let judged = judge(sql, self.wants.rules(), &catalog);
         let (facts, verdict) = match self.executed(sql, &judged) {
@@ -90,19 +91,24 @@ impl Session {
         let session = self.view(reader.is_some(), wanted);
         let policies = Arc::clone(self.steering.policies());
         let identity = self.identity();
-        let told = self.with_view(&asked, true, |view| {
+        let shards = self.shards_told(sql, served_here);
+        let mut told = self.with_view(&asked, true, |view| {
             let question =
                 Question { set: &policies.set, view: *view, class: &verdict.class, identity, session };
             explain(&question)
         });
+        told.shards = shards;
         let mut rows = told.rows();
-        if let (Some(_), Some(index)) = (need, reader)
+        if served_here
+            && let (Some(_), Some(index)) = (need, reader)
             && told.target != "primary"
             && let Some(server) = self.shared.cluster.servers().get(index)
         {
             rows.push(("server now".to_owned(), server.config.address.to_string()));
         }
-        rows.extend(self.cache_told(&request, &facts, sql));
+        if served_here {
+            rows.extend(self.cache_told(&request, &facts, sql));
+        }
         if wanted.is_none()
             && let Some(route) = self.set_route()
         {

@@ -155,11 +155,32 @@ impl Judged {
 /// Databases whose verdicts are remembered beside one template; of more, the one that was remembered first is forgotten.
 const ORIGINS_MAX: usize = 16;
 
-/// Remembered beside a template: for one version of each database's catalog.
-type Memo = Vec<Arc<Verdict>>;
+/// What one template means under the catalogs of several databases: one version of each.
+#[derive(Debug, Clone, Default)]
+pub struct Verdicts(Vec<Arc<Verdict>>);
+
+impl Verdicts {
+    /// What it means under this catalog, if that is remembered.
+    pub fn of(&self, catalog: &Catalog) -> Option<&Arc<Verdict>> {
+        self.0.iter().find(|verdict| verdict.is_of(catalog))
+    }
+
+    /// Puts a verdict in the place of the one of the same database.
+    pub fn remember(&mut self, verdict: Arc<Verdict>) {
+        match self.0.iter_mut().find(|known| known.origin == verdict.origin) {
+            Some(known) => *known = verdict,
+            None => {
+                if self.0.len() >= ORIGINS_MAX {
+                    self.0.remove(0);
+                }
+                self.0.push(verdict);
+            }
+        }
+    }
+}
 
 thread_local! {
-    static ANALYZER: RefCell<Option<Analyzer<Memo>>> = const { RefCell::new(None) };
+    static ANALYZER: RefCell<Option<Analyzer<Verdicts>>> = const { RefCell::new(None) };
 }
 
 /// Makes this thread's template cache. Called once by each worker, before its first session.
@@ -181,9 +202,13 @@ pub fn judge(sql: &[u8], rules: LexRules, catalog: &Catalog) -> Judged {
         let analyzer = analyzer.get_or_insert_with(|| Analyzer::new(TEMPLATES_DEFAULT));
         let analysis = analyzer.analyze(sql, rules);
         let facts = Arc::clone(analysis.facts);
-        let verdict = match analysis.memo.iter().find(|verdict| verdict.is_of(catalog)) {
+        let verdict = match analysis.memo.of(catalog) {
             Some(verdict) => Arc::clone(verdict),
-            None => remember(analysis.memo, Arc::new(Verdict::new(&facts, catalog))),
+            None => {
+                let verdict = Arc::new(Verdict::new(&facts, catalog));
+                analysis.memo.remember(Arc::clone(&verdict));
+                verdict
+            }
         };
         let configs = if verdict.marks.has(Marks::STATE) {
             ConfigCalls::read(sql, &facts, analysis.literals)
@@ -192,20 +217,6 @@ pub fn judge(sql: &[u8], rules: LexRules, catalog: &Catalog) -> Judged {
         };
         Judged { facts, verdict, configs, hit: analysis.hit }
     })
-}
-
-/// Puts a verdict in the place of the one of the same database.
-fn remember(memo: &mut Memo, verdict: Arc<Verdict>) -> Arc<Verdict> {
-    match memo.iter_mut().find(|known| known.origin == verdict.origin) {
-        Some(known) => *known = Arc::clone(&verdict),
-        None => {
-            if memo.len() >= ORIGINS_MAX {
-                memo.remove(0);
-            }
-            memo.push(Arc::clone(&verdict));
-        }
-    }
-    verdict
 }
 
 /// Looks at a text's literals, and whether it may have a comment.

@@ -12,6 +12,7 @@ mod planned;
 mod portals;
 mod query;
 mod spanning;
+mod told;
 mod way;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use bytes::BytesMut;
 use pointsman_cache::ledger::Seq;
 
 pub(super) use pieces::BatchWay;
+pub(crate) use planned::Declared;
 pub(super) use planned::PlannedMemo;
 pub(super) use way::Way;
 

@@ -39,7 +39,12 @@ impl Session {
                 return self.refuse_query(frame_len, fault);
             }
             match self.query_way(frame_len, &judged) {
-                Ok(Way::Here) => judged = self.judge_query(frame_len).unwrap_or(judged),
+                Ok(Way::Here) => {
+                    let catalog = self.shared.account.database.catalog();
+                    if !judged.verdict.is_of(&catalog) {
+                        judged = self.judge_query(frame_len).unwrap_or(judged);
+                    }
+                }
                 Ok(Way::NotYet) => return Ok(Taken::NotNow),
                 Ok(Way::Across(planned)) => return self.query_across(header, &judged, planned).await,
                 Err(fault) => return self.refuse_query(frame_len, fault),

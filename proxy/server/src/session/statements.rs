@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use bytes::{BufMut, Bytes, BytesMut};
 use hashbrown::HashMap;
 use lru::LruCache;
@@ -17,7 +17,7 @@ use pointsman_wire::Oids;
 use pointsman_wire::frontend::Parse;
 
 use super::configs::ConfigCalls;
-use super::judge::{Judged, Verdict};
+use super::judge::{Judged, Verdict, Verdicts};
 use super::notes::Note;
 use crate::upstream::database::Database;
 use crate::upstream::settings::Interned;
@@ -81,8 +81,8 @@ pub struct Prepared {
     pub facts: Arc<Facts>,
     /// Its `set_config` calls.
     pub configs: ConfigCalls,
-    /// What the facts meant under the catalog last asked.
-    verdict: ArcSwapOption<Verdict>,
+    /// What the facts meant under the catalog last asked of each database.
+    verdicts: ArcSwap<Verdicts>,
     /// The types of its parameters, once a server has told of them.
     types: OnceLock<Box<[u32]>>,
 }
@@ -90,13 +90,15 @@ pub struct Prepared {
 impl Prepared {
     /// What its facts mean under this catalog.
     pub fn verdict(&self, catalog: &Catalog) -> Arc<Verdict> {
-        if let Some(verdict) = &*self.verdict.load()
-            && verdict.is_of(catalog)
-        {
+        if let Some(verdict) = self.verdicts.load().of(catalog) {
             return Arc::clone(verdict);
         }
         let verdict = Arc::new(Verdict::new(&self.facts, catalog));
-        self.verdict.store(Some(Arc::clone(&verdict)));
+        self.verdicts.rcu(|known| {
+            let mut known = Verdicts::clone(known);
+            known.remember(Arc::clone(&verdict));
+            known
+        });
         verdict
     }
 
@@ -194,7 +196,7 @@ impl Registry {
             origin: origin.clone(),
             facts: Arc::clone(&judged.facts),
             configs: judged.configs.clone(),
-            verdict: ArcSwapOption::empty(),
+            verdicts: ArcSwap::default(),
             types: OnceLock::new(),
         });
         known.put(origin, Arc::clone(&prepared));

@@ -28,7 +28,9 @@ impl Question<'_> {
                 let told = match each {
                     Each::Rows => "written as it is on each, by two-phase commit; counts are added up",
                     Each::Copies => "written as it is on every shard, by two-phase commit; one answers",
-                    Each::Definition => "run as it is on every shard, by two-phase commit where it can be; one answers",
+                    Each::Definition => {
+                        "run as it is on every shard, by two-phase commit where it can be; one answers"
+                    }
                 };
                 add(rows, ITEM, told);
             }
@@ -50,7 +52,9 @@ impl Question<'_> {
 
     fn gather_told(&self, item: &str, gather: &Gather, rows: &mut Vec<Row>) {
         let mut told = match &gather.merge {
-            Merge::Append(slice) => format!("gathered: the rows of one shard after another{}", self.slice(slice)),
+            Merge::Append(slice) => {
+                format!("gathered: the rows of one shard after another{}", self.slice(slice))
+            }
             Merge::One => "gathered: the rows of one shard, which has all of them".to_owned(),
             Merge::Ordered(ordered) => format!("gathered: {}", self.ordered(ordered)),
         };
@@ -70,8 +74,16 @@ impl Question<'_> {
             self.gather_told(&item, &lookup.gather, rows);
             if let Some(owned) = &lookup.owned {
                 let count = owned.columns.len();
-                let columns = if count == 1 { "a shard key".to_owned() } else { format!("a shard key of {count} columns") };
-                add(rows, &item, format!("each shard is given the rows whose values are {columns} of its own"));
+                let columns = if count == 1 {
+                    "a shard key".to_owned()
+                } else {
+                    format!("a shard key of {count} columns")
+                };
+                add(
+                    rows,
+                    &item,
+                    format!("each shard is given the rows whose values are {columns} of its own"),
+                );
             }
             add(rows, &item, lookup.gather.sql.clone());
         }
@@ -96,7 +108,11 @@ impl Question<'_> {
             None => "",
             Some(_) => "; of equal rows one stays",
         };
-        format!("merged in the order of {columns} ({}){unique}{}", keys.join("; "), self.slice(&ordered.slice))
+        format!(
+            "merged in the order of {columns} ({}){unique}{}",
+            keys.join("; "),
+            self.slice(&ordered.slice)
+        )
     }
 
     /// `, LIMIT 10 OFFSET $1`
@@ -128,7 +144,11 @@ impl Question<'_> {
             }
         }
         if insert.returning {
-            told += if insert.may_skip { "; RETURNING in no certain order" } else { "; RETURNING in their order" };
+            told += if insert.may_skip {
+                "; RETURNING in no certain order"
+            } else {
+                "; RETURNING in their order"
+            };
         }
         told
     }

@@ -83,10 +83,7 @@ fn several_shards_are_listed_with_what_is_done_there() {
         ]
     );
     let lines = told("SELECT id FROM agents", &PLAIN);
-    assert_eq!(
-        lines[..2],
-        ["shards: all 4", "over several: gathered: the rows of one shard after another"]
-    );
+    assert_eq!(lines[..2], ["shards: all 4", "over several: gathered: the rows of one shard after another"]);
     let lines = told("SELECT id FROM agents WHERE id IN (1, 2, 3, 4, 5, 6)", &PLAIN);
     assert_eq!(lines[0], "shards: all 4, by id IN (1, 2, 3, 4 and 2 more)");
 }
@@ -103,20 +100,21 @@ fn what_is_not_bound_yet_is_not_guessed() {
         ]
     );
     let insert = "INSERT INTO agents (id, name) VALUES ($1, 'a'), ($2, 'b')";
-    assert_eq!(
-        told(insert, &PLAIN)[2],
-        "over several: 2 rows dealt out by their keys, by two-phase commit"
-    );
+    assert_eq!(told(insert, &PLAIN)[2], "over several: 2 rows dealt out by their keys, by two-phase commit");
 }
 
 #[test]
 fn lookups_come_before_what_needs_them() {
-    let text = "SELECT a.name FROM interactions i JOIN agents a ON a.id = i.recipient_id WHERE i.initiator_id = 6";
+    let text =
+        "SELECT a.name FROM interactions i JOIN agents a ON a.id = i.recipient_id WHERE i.initiator_id = 6";
     let lines = told(text, &PLAIN);
     let at = |part: &str| lines.iter().position(|line| line.starts_with(part));
     let (lookup, sent) = (at("lookup 1: SELECT"), at("sent to each: SELECT"));
     assert!(lookup.is_some() && lookup < sent, "{lines:#?}");
-    assert!(lines.iter().any(|line| line.contains("asked of 1 of 4 (shard 2), by initiator_id = 6")), "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line.contains("asked of 1 of 4 (shard 2), by initiator_id = 6")),
+        "{lines:#?}"
+    );
 }
 
 #[test]
@@ -144,7 +142,9 @@ fn writes_say_how_they_commit() {
     assert_eq!(refused[1], "over several: refused (write): it writes on several shards");
     assert!(refused[2].contains("cross_shard_writes: two_phase"), "{refused:#?}");
     assert!(told("DELETE FROM agents", &PLAIN)[1].contains("counts are added up"));
-    assert!(told("UPDATE communities SET name = ''", &PLAIN)[1].contains("on every shard, by two-phase commit"));
+    assert!(
+        told("UPDATE communities SET name = ''", &PLAIN)[1].contains("on every shard, by two-phase commit")
+    );
     assert_eq!(
         told("COPY agents (name, id) FROM STDIN", &PLAIN)[1],
         "over several: rows dealt out as they come, by column 2 of 2, by two-phase commit"

@@ -36,6 +36,8 @@ pub(super) struct Named {
     pub sql: Bytes,
     pub types: Bytes,
     pub known: Vec<u32>,
+    /// What is known of it, if it has a name.
+    verdict: Option<Arc<Verdict>>,
 }
 
 /// A batch as far as it was taken.
@@ -121,8 +123,8 @@ impl Session {
     /// The shards of a statement that is bound.
     fn pick_of(&self, named: &Named, bind: &Bind<'_>) -> Result<Picked, Fault> {
         let parameters = bind.parameters().ok();
-        let verdict = self.verdict_of_text(&named.sql);
         let asked = Execution::of_bound(&named.sql, &named.types, &named.known, parameters.as_ref());
+        let verdict = named.verdict.clone().unwrap_or_else(|| self.verdict_of_text(&named.sql));
         match self.planned(&named.sql, &verdict, false) {
             Some(planned) => self.picked(&planned, &asked),
             None => Ok(Picked::Any),
@@ -136,7 +138,8 @@ impl Session {
     fn known_statement(&self, name: &[u8]) -> Option<Named> {
         let (sql, types) = self.text_and_types(name)?;
         let known = self.parameter_types(name, &types);
-        Some(Named { sql, types, known })
+        let verdict = self.statements.get(name).map(|prepared| self.verdict_of(prepared));
+        Some(Named { sql, types, known, verdict })
     }
 
     /// Takes a batch message by message.
@@ -320,6 +323,7 @@ impl Named {
             sql: Bytes::copy_from_slice(parse.sql),
             types: Bytes::copy_from_slice(parse.parameter_types.raw()),
             known: parse.parameter_types.iter().collect(),
+            verdict: None,
         }
     }
 }

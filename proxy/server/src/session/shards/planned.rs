@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use pointsman_policy::Tables;
 use pointsman_policy::catalog::Catalog;
-use pointsman_shards::plan::{Plan, plan};
+use pointsman_shards::pick::Pick;
+use pointsman_shards::plan::{Many, Plan, Refusal, Why, plan};
 use pointsman_shards::{Column, FunctionKind, Placement, Schema};
 use pointsman_sql::{FunctionName, Literal, LiteralKind, Relation};
 
@@ -28,9 +29,21 @@ pub(in crate::session) struct Planned {
 }
 
 impl Planned {
+    /// Whether the text has literals.
+    pub fn has_literals(&self) -> bool {
+        !self.text.is_empty()
+    }
+
     /// Whether all of it holds for this text.
     pub fn is_of(&self, sql: &[u8]) -> bool {
         self.text.is_empty() || self.text.as_bytes() == sql
+    }
+
+    /// Whether it was made from what is declared and known now.
+    fn is_under(&self, declared: &Declared<'_>) -> bool {
+        self.version == declared.version
+            && self.catalog == declared.catalog.version()
+            && self.shards == declared.shards
     }
 
     /// Whether at least the shards that it is for hold for a text of the same template: a plan may follow from two literals'
@@ -51,33 +64,53 @@ fn alike(sql: &[u8], literals: &[Literal]) -> Option<Vec<(u8, LiteralKind)>> {
     literals.iter().map(|literal| Some((first(literal)?, literal.kind))).collect()
 }
 
+/// The plan of a text that cannot be read here as the server reads it.
+fn unreadable() -> Plan {
+    Plan {
+        pick: Pick::All,
+        many: Many::Refused(Refusal {
+            why: Why::Statement,
+            part:
+                "a text in this client_encoding, or with backslashes while standard_conforming_strings is off"
+                    .into(),
+            hint: "Send it in UTF-8, with standard_conforming_strings on.".into(),
+        }),
+    }
+}
+
 /// The plan that was made last.
 #[derive(Debug, Default)]
 pub(in crate::session) struct PlannedMemo(ArcSwapOption<Planned>);
 
 /// What a plan is made from beside the text.
-pub(in crate::session) struct Declared<'a> {
+pub(crate) struct Declared<'a> {
     pub tables: &'a Tables,
     pub version: u64,
     pub catalog: &'a Catalog,
     pub shards: usize,
+    /// The text is as PostgreSQL's parser reads it here: in UTF-8, and without escapes that only a setting makes such.
+    pub readable: bool,
 }
 
 impl PlannedMemo {
+    /// The plan of the texts of this template, if it has no literals: then it holds for all.
+    pub fn of_all(&self, declared: &Declared<'_>) -> Option<Arc<Planned>> {
+        let known = self.0.load();
+        known.as_ref().filter(|known| known.text.is_empty() && known.is_under(declared)).cloned()
+    }
+
     /// The plan of a text of this template. `whole` says that what is done on several
     /// shards is asked for, too.
     pub fn of(&self, sql: &[u8], literals: &[Literal], declared: &Declared<'_>, whole: bool) -> Arc<Planned> {
         if let Some(known) = &*self.0.load()
-            && known.version == declared.version
-            && known.catalog == declared.catalog.version()
-            && known.shards == declared.shards
+            && known.is_under(declared)
             && if whole { known.is_of(sql) } else { known.picks_for(sql, literals) }
         {
             return Arc::clone(known);
         }
         let text = String::from_utf8_lossy(sql);
         let planned = Arc::new(Planned {
-            plan: plan(&text, literals, declared),
+            plan: if declared.readable { plan(&text, literals, declared) } else { unreadable() },
             alike: alike(sql, literals),
             text: if literals.is_empty() { "".into() } else { text.as_ref().into() },
             version: declared.version,

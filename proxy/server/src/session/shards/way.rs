@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pointsman_shards::pick::Picked;
 use pointsman_shards::values::Values;
-use pointsman_sql::{ClientEncoding, execute_arguments, prepare_parts, split};
+use pointsman_sql::{ClientEncoding, LexRules, Literal, execute_arguments, prepare_parts, split};
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::frontend::BindParameters;
 
@@ -48,7 +48,7 @@ impl Session {
     }
 
     /// Whether the session may turn to another shard: nothing is held there, nor under way.
-    fn may_turn(&self) -> bool {
+    pub(super) fn may_turn(&self) -> bool {
         self.held.is_none()
     }
 
@@ -59,25 +59,28 @@ impl Session {
         let catalog = shards.lanes.first()?.account.database.catalog();
         let set = &policies.set;
         let (tables, version) = (set.tables(), set.version());
-        let declared = Declared { tables, version, catalog: &catalog, shards: shards.len() };
+        let rules = self.wants.rules();
+        let readable = is_readable(sql, rules);
+        let declared = Declared { tables, version, catalog: &catalog, shards: shards.len(), readable };
         let memo = verdict.planned();
-        Some(with_text(sql, self.wants.rules(), |literals, _| memo.of(sql, literals, &declared, whole)))
+        memo.of_all(&declared)
+            .or_else(|| Some(with_text(sql, rules, |literals, _| memo.of(sql, literals, &declared, whole))))
     }
 
     /// The shards that an execution is for.
     pub(super) fn picked(&self, planned: &Planned, asked: &Execution<'_>) -> Result<Picked, Fault> {
         let count = self.shards.as_ref().map_or(1, |shards| shards.len());
-        with_text(asked.sql, self.wants.rules(), |literals, _| {
+        let pick = |literals: &[Literal]| {
             planned.plan.pick.shards(&self.shard_values(asked, literals), count).map_err(no_shard)
-        })
+        };
+        match planned.has_literals() {
+            true => with_text(asked.sql, self.wants.rules(), |literals, _| pick(literals)),
+            false => pick(&[]),
+        }
     }
 
     /// The values of an execution.
-    pub(super) fn shard_values<'a>(
-        &self,
-        asked: &Execution<'a>,
-        literals: &'a [pointsman_sql::Literal],
-    ) -> Values<'a> {
+    pub(super) fn shard_values<'a>(&self, asked: &Execution<'a>, literals: &'a [Literal]) -> Values<'a> {
         Values {
             sql: asked.sql,
             literals,
@@ -88,7 +91,7 @@ impl Session {
     }
 
     /// The shards that the statements of one text are for, all together.
-    fn picked_together(&self, sql: &[u8]) -> Result<Picked, Fault> {
+    pub(super) fn picked_together(&self, sql: &[u8]) -> Result<Picked, Fault> {
         let mut all = Picked::Any;
         for range in split(sql, self.wants.rules()).unwrap_or_default() {
             let one = sql.get(range).unwrap_or_default();
@@ -177,6 +180,17 @@ impl Session {
         };
         Way::Across(planned)
     }
+}
+
+/// Whether PostgreSQL's parser reads a text here as the server does.
+fn is_readable(sql: &[u8], rules: LexRules) -> bool {
+    let plain = rules.standard_conforming_strings || !sql.contains(&b'\\');
+    plain
+        && if rules.encoding == ClientEncoding::Utf8 {
+            std::str::from_utf8(sql).is_ok()
+        } else {
+            sql.is_ascii()
+        }
 }
 
 /// An `EXECUTE` that is not for one shard, as far as can be told.

@@ -82,7 +82,13 @@ fn fill_stats(one: &ShardedSnapshot, table: &mut Table) {
         }
     }
     let Some(TwoPhaseSnapshot {
-        committed, late, rolled_back, unknown, recovered_commits, recovered_rollbacks, ..
+        committed,
+        late,
+        rolled_back,
+        unknown,
+        recovered_commits,
+        recovered_rollbacks,
+        ..
     }) = one.two_phase
     else {
         return;
@@ -128,7 +134,8 @@ mod tests {
 
     #[test]
     fn reasons_are_listed_where_they_were_counted() {
-        let mut one = ShardedSnapshot { database: "social".into(), gathered: 3, ..ShardedSnapshot::default() };
+        let mut one =
+            ShardedSnapshot { database: "social".into(), gathered: 3, ..ShardedSnapshot::default() };
         one.refused[2] = 4;
         let mut table = Table::new(STATS);
         fill_stats(&one, &mut table);
