@@ -35,6 +35,7 @@ mod reload;
 mod routing;
 mod settings;
 mod shard_functions;
+mod shard_ids;
 mod shards;
 mod sharing;
 mod tls;

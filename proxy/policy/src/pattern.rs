@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use pointsman_sql::Relation;
+
 /// Text in which `*` stands for any characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob(Box<str>);
@@ -80,6 +82,15 @@ impl NamePattern {
             (Some(wanted), None) => USUAL_SCHEMAS.iter().any(|schema| wanted.matches(schema)),
         };
         in_schema && self.name.matches(name)
+    }
+
+    /// The one relation that is meant, if the pattern has no `*`.
+    #[must_use]
+    pub fn relation(&self) -> Option<Relation> {
+        let parts = || self.schema.iter().chain([&self.name]);
+        let plain = parts().all(|part| !part.0.contains('*'));
+        let schema = self.schema.as_ref().map(|schema| schema.0.clone());
+        plain.then(|| Relation { schema, name: self.name.0.clone() })
     }
 
     /// Whether everything that `other` means is meant.

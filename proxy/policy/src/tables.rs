@@ -2,7 +2,9 @@
 
 pub(crate) mod read;
 
-use pointsman_shards::Placement;
+use std::sync::Arc;
+
+use pointsman_shards::{Placement, Sharded};
 use pointsman_sql::{Facts, Relation};
 
 use crate::pattern::NamePattern;
@@ -60,6 +62,14 @@ impl Tables {
     pub fn shards_named(&self) -> impl Iterator<Item = (&NamePattern, usize)> {
         self.placements.iter().filter_map(|(pattern, placement)| match placement {
             Placement::Sharded(sharded) => Some((pattern, sharded.function.highest()?)),
+            Placement::Unsharded | Placement::Reference => None,
+        })
+    }
+
+    /// The tables that are spread over shards.
+    pub fn sharded(&self) -> impl Iterator<Item = (&NamePattern, &Arc<Sharded>)> {
+        self.placements.iter().filter_map(|(pattern, placement)| match placement {
+            Placement::Sharded(sharded) => Some((pattern, sharded)),
             Placement::Unsharded | Placement::Reference => None,
         })
     }

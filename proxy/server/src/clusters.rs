@@ -82,7 +82,12 @@ impl Clusters {
         };
         let make = |config: &ShardedConfig| {
             same(config).unwrap_or_else(|| {
-                let group = Arc::new(Group::new(config.clone(), clusters));
+                let named = before.iter().find(|group| group.config.name == config.name);
+                let named = named.map(|group| &**group);
+                let group = Arc::new(Group::new(config.clone(), clusters, named));
+                if named.is_none_or(|named| !Arc::ptr_eq(&named.ids, &group.ids)) {
+                    self.runtime.spawn(Arc::clone(&group.ids).keep());
+                }
                 if let Some(two_phase) = &group.two_phase {
                     self.runtime.spawn(twophase::watch(Arc::clone(two_phase)));
                 }
@@ -92,6 +97,9 @@ impl Clusters {
         let after: Vec<Arc<Group>> = sharded.iter().map(make).collect();
         for gone in before.iter().filter(|group| !after.iter().any(|kept| Arc::ptr_eq(kept, group))) {
             gone.two_phase.iter().for_each(|two_phase| two_phase.retire());
+            if !after.iter().any(|kept| Arc::ptr_eq(&kept.ids, &gone.ids)) {
+                gone.ids.retire();
+            }
         }
         self.groups.store(Arc::new(after));
     }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod coordinator;
 mod descriptors;
 pub mod fault;
+pub mod ids;
 pub mod lifecycle;
 pub mod metrics;
 pub mod policies;

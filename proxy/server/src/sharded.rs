@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use pointsman_shards::plan::Why;
 
+use crate::ids::Maker;
 use crate::metrics::{ShardedSnapshot, TwoPhaseSnapshot};
 use crate::twophase;
 use crate::upstream::account::Account;
@@ -40,6 +41,8 @@ pub struct Group {
     pub coordinator: Option<Part>,
     /// Commits on several shards, if that is allowed.
     pub two_phase: Option<Arc<twophase::Group>>,
+    /// Makes ids.
+    pub ids: Arc<Maker>,
     /// What became of statements.
     pub counts: Counts,
 }
@@ -62,8 +65,8 @@ impl Part {
 
 impl Group {
     /// A group of these clusters, which hold all that the configuration names. Its databases count changes of definitions
-    /// together.
-    pub fn new(config: ShardedConfig, clusters: &[Arc<Cluster>]) -> Self {
+    /// together. `before` is the group that it takes the place of, which it goes on making ids for.
+    pub fn new(config: ShardedConfig, clusters: &[Arc<Cluster>], before: Option<&Self>) -> Self {
         let find = |name: &String| clusters.iter().find(|cluster| cluster.config().name == *name).cloned();
         let shard = |cluster: Arc<Cluster>| Part { database: config.database_on(&cluster.config()), cluster };
         let shards: Vec<Part> = config.shards.iter().filter_map(find).map(shard).collect();
@@ -77,7 +80,8 @@ impl Group {
             }
         }
         let two_phase = two_phase(&config, &shards);
-        Self { config, shards, coordinator, two_phase, counts: Counts::default() }
+        let ids = ids(&config, &shards, before);
+        Self { config, shards, coordinator, two_phase, ids, counts: Counts::default() }
     }
 
     /// Whether clients reach it under this name.
@@ -111,6 +115,15 @@ impl Group {
     /// Whether it has no shards.
     pub fn is_empty(&self) -> bool {
         self.shards.is_empty()
+    }
+}
+
+fn ids(config: &ShardedConfig, shards: &[Part], before: Option<&Group>) -> Arc<Maker> {
+    let first = shards.first().map(|first| (Arc::clone(&first.cluster), first.database.clone()));
+    let same = |group: &&Group| first.as_ref().is_none_or(|first| group.ids.is_of(config.node, first));
+    match before.filter(same) {
+        Some(group) => Arc::clone(&group.ids),
+        None => Arc::new(Maker::new(&config.name, config.node, first)),
     }
 }
 

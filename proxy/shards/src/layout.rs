@@ -62,10 +62,12 @@ pub enum FunctionKind {
 }
 
 impl FunctionKind {
-    /// What a name is that stands for both: one kind, or not known.
+    /// What a name is that stands for both: one kind, or not known. `rank` and its kin are aggregates (of hypothetical sets) and
+    /// window functions: a call says by `OVER` which of the two, as it does of any aggregate.
     #[must_use]
     pub fn worse(self, other: Self) -> Self {
         match (self, other) {
+            (Self::Aggregate, Self::Window) | (Self::Window, Self::Aggregate) => Self::Aggregate,
             (Self::Plain, Self::Volatile) | (Self::Volatile, Self::Plain) => Self::Volatile,
             (one, other) if one == other => one,
             _ => Self::Unknown,

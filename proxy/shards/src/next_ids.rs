@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use pointsman_sql::{LexRules, Token, TokenKind, ValueRef, identifier, quote_identifier, tokens};
+use pointsman_sql::{LexRules, Relation, Token, TokenKind, ValueRef, identifier, quote_identifier, tokens};
 
 use crate::plan::write::rows::{Rows, after_target, closing, is_punct, is_word};
 use crate::plan::{Refusal, Why};
@@ -156,6 +156,61 @@ fn apply(text: &str, edits: &[Edit], mut fill: Fill<'_>) -> Filled {
     }
     filled.text.push_str(&text[done..]);
     filled
+}
+
+/// The text with each call of `pointsman.shard_of(key)` replaced by what `number` gives for its argument's text and value. `None`:
+/// there is none.
+///
+/// # Errors
+/// What `number` refuses.
+pub fn with_shards<E>(
+    text: &str,
+    mut number: impl FnMut(&str, ValueRef) -> Result<String, E>,
+) -> Result<Option<String>, E> {
+    let (mut filled, mut done) = (String::new(), 0);
+    for call in calls(text) {
+        let Called::ShardOf(argument, value) = call.of else { continue };
+        filled.push_str(&text[done..call.span.start]);
+        filled.push_str(&number(&text[argument], value)?);
+        if is_whole_item(text, &call.span) {
+            filled.push_str(" AS shard_of");
+        }
+        done = call.span.end;
+    }
+    filled.push_str(&text[done..]);
+    Ok((done > 0).then_some(filled))
+}
+
+/// The table that an `INSERT` writes to, unless it is one inside of another statement.
+#[must_use]
+pub fn target(text: &str) -> Option<Relation> {
+    let tokens = tokens(text.as_bytes(), LexRules::default()).ok()?;
+    let end = after_target(text, &tokens)?;
+    let name = |at: usize| {
+        let token = tokens.get(at)?;
+        Some(identifier(&text.as_bytes()[token.start..token.end]).into())
+    };
+    let last = end.checked_sub(1)?;
+    let schema =
+        if is_punct(text, tokens.get(end.checked_sub(2)?), b'.') { name(end.checked_sub(3)?) } else { None };
+    Some(Relation { schema, name: name(last)? })
+}
+
+/// Whether there is an `INSERT` inside of another statement.
+#[must_use]
+pub fn inserts_within(text: &str) -> bool {
+    let tokens = tokens(text.as_bytes(), LexRules::default()).unwrap_or_default();
+    let inserts = (1..tokens.len())
+        .filter(|at| is_word(text, tokens.get(at - 1), "insert") && is_word(text, tokens.get(*at), "into"));
+    inserts.count() > usize::from(after_target(text, &tokens).is_some())
+}
+
+/// The highest number of a parameter in a text; 0 if it has none.
+#[must_use]
+pub fn parameters(text: &str) -> u32 {
+    let tokens = tokens(text.as_bytes(), LexRules::default()).unwrap_or_default();
+    let number = |token: &Token| text[token.start + 1..token.end].parse().ok();
+    tokens.iter().filter(|token| token.kind == TokenKind::Param).filter_map(number).max().unwrap_or(0)
 }
 
 fn call_edits(text: &str, rows: Option<&Rows<'_>>) -> Result<Vec<Edit>, Refusal> {

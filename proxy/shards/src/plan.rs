@@ -1,5 +1,6 @@
 //! What becomes of a statement: the shards that it is for, and what is done if those are several.
 
+mod condition;
 mod deep;
 mod entry;
 mod fold;

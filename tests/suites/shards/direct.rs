@@ -176,3 +176,26 @@ async fn sql_level_prepared_statements() {
         wire.run("DEALLOCATE by_id").await;
     }
 }
+
+/// A key that is named beside the statement says where it goes.
+#[tokio::test]
+async fn by_a_hint() {
+    let (stage, _proxy, mut wire) = client().await;
+    if Proxy::is_direct() {
+        return;
+    }
+    let here = "SELECT current_database() AS name";
+    for id in [4, 5, 6, 7] {
+        let database = &stage.shards[id % 4].database;
+        assert_eq!(
+            column(&mut wire, &format!("/* pointsman: shard_key={id} */ {here}")).await,
+            [database.clone()]
+        );
+        wire.run(&format!("SET pointsman.shard_key = '{id}'")).await;
+        assert_eq!(column(&mut wire, here).await, [database.clone()]);
+        assert_eq!(column(&mut wire, "SELECT count(*) FROM agents WHERE id % 4 <> 0").await.len(), 1);
+        wire.run("RESET pointsman.shard_key").await;
+    }
+    assert_eq!(wire.error(&format!("/* pointsman: shard_key=word */ {here}")).await, "22023");
+    assert_eq!(wire.error("SET pointsman.nothing = 1").await, "42704");
+}

@@ -229,6 +229,22 @@ impl Columns<'_> {
     }
 }
 
+impl Columns<'_> {
+    fn column(&self) -> Result<ColumnRow, RowError> {
+        Ok(ColumnRow {
+            schema: self.text(0)?,
+            relation: self.text(1)?,
+            name: self.text(2)?,
+            type_oid: self.number(3)?,
+            place: self.number(4)?,
+            declared_type: self.number(5)?,
+            bytewise: if self.letter(6)? == 'd' { None } else { Some(self.flag(6)?) },
+            deterministic: self.flag(7)?,
+            not_null: self.flag(8)?,
+        })
+    }
+}
+
 impl Rows {
     /// Adds one row of an answer, its columns in text format in the order of the question.
     ///
@@ -290,17 +306,7 @@ impl Rows {
                 parent_schema: row.text(2)?,
                 parent: row.text(3)?,
             }),
-            Question::Columns => self.columns.push(ColumnRow {
-                schema: row.text(0)?,
-                relation: row.text(1)?,
-                name: row.text(2)?,
-                type_oid: row.number(3)?,
-                place: row.number(4)?,
-                declared_type: row.number(5)?,
-                bytewise: if row.letter(6)? == 'd' { None } else { Some(row.flag(6)?) },
-                deterministic: row.flag(7)?,
-                not_null: row.flag(8)?,
-            }),
+            Question::Columns => self.columns.push(row.column()?),
             Question::RoleSettings => self.role_settings.push(RoleSettingsRow {
                 role: row.text(0)?,
                 of_database: row.flag(1)?,

@@ -13,7 +13,6 @@ use super::begin::begins;
 use super::failed::aborted;
 use super::judge::{Marks, Verdict, judge};
 use super::request::{Request, Taken};
-use super::shards::BatchWay;
 use super::{Session, message};
 use crate::fault::Fault;
 use crate::metrics::StatementKind;
@@ -57,16 +56,16 @@ impl Session {
         }
         let mut survey = survey;
         if self.shards.is_some() {
-            if let Err(fault) = self.await_shards_catalog().await {
-                return self.refuse_batch(fault);
-            }
-            match self.batch_way(survey.len) {
-                Ok(BatchWay::Here) => survey = self.survey()?.unwrap_or(survey),
-                Ok(BatchWay::NotYet) => return Ok(Taken::NotNow),
-                Ok(BatchWay::Pieces) => return self.batch_in_pieces(survey.len).await,
+            match self.fill_batch(survey.len).await {
+                Ok(false) => {}
+                Ok(true) => survey = self.survey()?.unwrap_or(survey),
                 Err(fault) if self.fails_with_server() => self.send_refused_message(fault),
-                Err(fault) => return self.refuse_batch(fault),
+                Err(fault) => return self.refuse_whole_batch(fault),
             }
+            if let Some(taken) = self.route_batch(survey.len).await? {
+                return Ok(taken);
+            }
+            survey = self.survey()?.unwrap_or(survey);
         }
         if let Some((_, verdict)) = survey.decides.as_ref().filter(|(_, verdict)| verdict.is_uncertain()) {
             self.await_functions(verdict).await;
@@ -216,6 +215,7 @@ impl Session {
     /// The error stands for the whole batch: what follows is skipped up to the client's `Sync`.
     pub(super) fn refuse_batch(&mut self, fault: Fault) -> Result<Taken, Fault> {
         self.tell(fault)?;
+        self.flow.admission = None;
         self.flow.skip_to_sync = true;
         Ok(Taken::Done)
     }

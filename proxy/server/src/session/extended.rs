@@ -68,8 +68,26 @@ impl Session {
                 Err(fault) => return self.refuse_batch(fault),
             }
         }
-        self.message(header)?;
+        let header = match self.shards.is_some() {
+            true => self.filled_message(header).await?,
+            false => Some(header),
+        };
+        if let Some(header) = header {
+            self.message(header)?;
+        }
         Ok(Taken::Done)
+    }
+
+    /// Fills the message at the front of the inbox with ids. `None`: it is refused.
+    async fn filled_message(&mut self, header: Header) -> Result<Option<Header>, Fault> {
+        match self.fill_batch(header.frame_len()).await {
+            Ok(_) => Ok(Header::peek(self.io.from_client.bytes())?),
+            Err(fault) => {
+                self.io.from_client.consume(header.frame_len());
+                self.send_refused_message(fault);
+                Ok(None)
+            }
+        }
     }
 
     /// Translates and sends the client's next message.
@@ -350,7 +368,7 @@ impl Session {
                 message::frame(out, b'D', &[b"S", name, b"\0"]);
             });
         }
-        let named = self.described_note(describe.name);
+        let named = self.note_own_parameters(describe.name, self.described_note(describe.name));
         self.owed.push(Ask::DescribeStatement, Deal::Forward, named);
         Ok(())
     }

@@ -31,6 +31,8 @@ pub enum Note {
     /// The server tells of this statement, the types of its parameters among it; another of its names, the one that the
     /// client means, stands for the same.
     Described(Arc<Prepared>, Option<Box<[u8]>>),
+    /// The client is told of the first so many parameters: the others are ours.
+    OwnParameters(usize, Option<Box<Note>>),
     /// A message that the server must refuse, since the client's statement would give other columns than it was told
     /// of: the error becomes PostgreSQL's own for that.
     ChangedResult,

@@ -8,6 +8,7 @@ use pointsman_wire::owed::Deal;
 
 use super::Session;
 use super::notes::Note;
+use super::shards::without_added;
 use super::statements::GLOBAL_PREFIX;
 use crate::fault::Fault;
 
@@ -114,7 +115,7 @@ impl Session {
             b'C' | b'I' | b's' => return self.completed(header, reply),
             b'Z' => return self.ready(header, reply),
             b'D' if reply.deal == Deal::Swallow => self.probe_answer(header),
-            b't' => self.note_parameter_types(header),
+            b't' => return self.parameter_description(header, reply.deal),
             _ => {}
         }
         self.retry_is_over(reply.deal);
@@ -126,10 +127,29 @@ impl Session {
     }
 
     /// The server tells of a statement's parameters.
-    fn note_parameter_types(&self, header: Header) {
-        if let Some(Note::Described(prepared, _)) = self.owed.head().and_then(|head| head.effect.as_ref()) {
-            prepared.note_types(self.io.unscanned().get(5..header.frame_len()).unwrap_or_default());
+    fn parameter_description(&mut self, header: Header, deal: Deal) -> Result<(), Fault> {
+        let note = self.owed.head().and_then(|head| head.effect.as_ref());
+        let body = self.io.unscanned().get(5..header.frame_len()).unwrap_or_default();
+        if let Some(Note::Described(prepared, _)) = note.map(inner) {
+            prepared.note_types(body);
         }
+        let own = match note {
+            Some(Note::OwnParameters(own, _)) if deal == Deal::Forward => without_added(body, *own),
+            _ => None,
+        };
+        self.retry_is_over(deal);
+        if let Some(own) = own {
+            self.spoil(NotStored::NotPlain);
+            self.deal(header, Deal::Swallow);
+            self.io.settle_approved();
+            self.io.to_client.extend(&own);
+            return Ok(());
+        }
+        if self.flow.filling.is_some() && deal == Deal::Forward {
+            self.note_part(header);
+        }
+        self.deal(header, deal);
+        Ok(())
     }
 
     /// Bytes of a message that must be there before it is looked at.
@@ -207,7 +227,7 @@ impl Session {
             self.deal(header, Deal::Swallow);
             return Ok(());
         }
-        let named = match reply.skipped.first().and_then(|entry| entry.effect.as_ref()) {
+        let named = match reply.skipped.first().and_then(|entry| entry.effect.as_ref()).map(inner) {
             Some(Note::Named(name)) => Some(name.clone()),
             Some(Note::Described(_, named)) => named.clone(),
             _ => None,
@@ -256,6 +276,14 @@ impl Session {
         let body = [&frame[5..at], name, &digits[count..]].concat();
         let length = u32::try_from(body.len() + 4).ok()?;
         Some([b"E".as_slice(), &length.to_be_bytes(), &body].concat())
+    }
+}
+
+/// The note beside the one that says which parameters the client knows.
+fn inner(note: &Note) -> &Note {
+    match note {
+        Note::OwnParameters(_, Some(inner)) => inner,
+        note => note,
     }
 }
 

@@ -259,6 +259,8 @@ impl Session {
     /// transaction that is open on a server stays open: the server has heard nothing of it.
     pub(super) fn refuse(&mut self, frame_len: usize, fault: Fault) -> Result<Taken, Fault> {
         self.tell(fault)?;
+        // What was kept of the rules was said of this request.
+        self.flow.admission = None;
         self.io.from_client.consume(frame_len);
         self.io.to_client.extend(&super::message::ready(self.status.byte()));
         Ok(Taken::Done)

@@ -327,6 +327,7 @@ impl Session {
                     Note::State(_)
                     | Note::Named(_)
                     | Note::Described(..)
+                    | Note::OwnParameters(..)
                     | Note::ChangedResult
                     | Note::Refused(_)
                     | Note::CatchUp

@@ -5,7 +5,10 @@
 mod across;
 mod copying;
 mod described;
+mod filled;
 mod gather;
+mod hinted;
+mod ids;
 mod leg;
 mod pieces;
 mod planned;
@@ -21,10 +24,11 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use pointsman_cache::ledger::Seq;
 
-pub(super) use pieces::BatchWay;
+pub(super) use filled::without_added;
+pub(super) use hinted::SHARD_KEY;
 pub(crate) use planned::Declared;
 pub(super) use planned::PlannedMemo;
-pub(super) use way::Way;
+pub(super) use query::Routed;
 
 use portals::Portal;
 use spanning::Spanning;
@@ -56,6 +60,8 @@ pub struct Shards {
     portals: Vec<Portal>,
     /// What a portal gives that is fetched in portions.
     captured: Option<BytesMut>,
+    /// Prepared statements that ids are made for.
+    filled: filled::Statements,
 }
 
 /// What a session has on one shard.
@@ -86,7 +92,16 @@ impl Shards {
             }
         };
         let lanes = group.shards.iter().chain(&group.coordinator).map(lane).collect();
-        Self { group, at: 0, lanes, turn: worker, spanning: None, portals: Vec::new(), captured: None }
+        Self {
+            group,
+            at: 0,
+            lanes,
+            turn: worker,
+            spanning: None,
+            portals: Vec::new(),
+            captured: None,
+            filled: filled::Statements::default(),
+        }
     }
 
     /// Number of shards.

@@ -14,7 +14,7 @@ use super::io::Io;
 use super::judge::{Judged, Marks, Verdict, judge};
 use super::notes::{Note, StateNote};
 use super::request::{Request, Taken};
-use super::shards::Way;
+use super::shards::Routed;
 use super::{Session, message};
 use crate::fault::Fault;
 use crate::metrics::StatementKind;
@@ -22,32 +22,32 @@ use crate::transport::buffer::Buffer;
 use crate::upstream::settings::Value;
 
 impl Session {
-    pub(super) async fn simple(&mut self, header: Header) -> Result<Taken, Fault> {
-        let frame_len = header.frame_len();
+    pub(super) async fn simple(&mut self, mut header: Header) -> Result<Taken, Fault> {
+        let mut frame_len = header.frame_len();
         if self.has_failed_here()
             && let Some(taken) = self.answer_failed_query(frame_len)?
         {
             return Ok(taken);
         }
         let Some(mut judged) = self.judge_query(frame_len) else { return self.malformed(frame_len).await };
+        if self.shards.is_some() {
+            match self.fill_query(header, &judged).await {
+                Ok(None) => {}
+                Ok(Some(filled)) => {
+                    (header, frame_len) = (filled, filled.frame_len());
+                    judged = self.judge_query(frame_len).unwrap_or(judged);
+                }
+                Err(fault) => return self.refuse_query(frame_len, fault),
+            }
+        }
         if judged.is_uncertain() {
             self.await_functions(&judged.verdict).await;
             judged = self.judge_query(frame_len).unwrap_or(judged);
         }
         if self.shards.is_some() {
-            if let Err(fault) = self.await_shards_catalog().await {
-                return self.refuse_query(frame_len, fault);
-            }
-            match self.query_way(frame_len, &judged) {
-                Ok(Way::Here) => {
-                    let catalog = self.shared.account.database.catalog();
-                    if !judged.verdict.is_of(&catalog) {
-                        judged = self.judge_query(frame_len).unwrap_or(judged);
-                    }
-                }
-                Ok(Way::NotYet) => return Ok(Taken::NotNow),
-                Ok(Way::Across(planned)) => return self.query_across(header, &judged, planned).await,
-                Err(fault) => return self.refuse_query(frame_len, fault),
+            match self.route_query(header, judged).await? {
+                Routed::Here(here) => judged = here,
+                Routed::Done(taken) => return Ok(taken),
             }
         }
         let sql = query_text(&self.io, frame_len).unwrap_or_default();
@@ -137,7 +137,7 @@ impl Session {
         self.io.from_client = inbox;
     }
 
-    fn judge_query(&self, frame_len: usize) -> Option<Judged> {
+    pub(super) fn judge_query(&self, frame_len: usize) -> Option<Judged> {
         let sql = query_text(&self.io, frame_len)?;
         Some(judge(sql, self.wants.rules(), &self.shared.account.database.catalog()))
     }

@@ -13,6 +13,7 @@ use super::about::About;
 use super::admission::Admission;
 use super::judge::{Marks, Verdict, with_text};
 use super::meter::application_name;
+use super::shards::SHARD_KEY;
 use crate::fault::Fault;
 use crate::policies::Policies;
 use crate::upstream::choice::ReadTerms;
@@ -185,9 +186,13 @@ fn check_own_settings(facts: &Facts) -> Result<(), Fault> {
         if !name.starts_with(OWN) {
             continue;
         }
+        if &**name == SHARD_KEY {
+            continue;
+        }
         if &**name != ROUTE {
             let told = format!("unrecognized configuration parameter \"{name}\"");
-            return Err(Fault::client("42704", told).hint("Pointsman's own setting is pointsman.route."));
+            return Err(Fault::client("42704", told)
+                .hint("Pointsman's own settings are pointsman.route and pointsman.shard_key."));
         }
         if let SetValue::Values { plain, .. } = value
             && !plain.is_empty()

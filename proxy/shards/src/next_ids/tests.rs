@@ -131,3 +131,32 @@ fn prepared_texts_take_parameters() {
     assert_eq!(filled.text, "INSERT INTO t (\"id\", a) VALUES ($2::bigint, $1), ($3::bigint, $4::bigint)");
     assert_eq!(filled.added, 3);
 }
+
+#[test]
+fn shards_take_the_place_of_their_calls() {
+    let number = |argument: &str, value: ValueRef| match value {
+        ValueRef::Other => Err(argument.to_owned()),
+        _ => Ok(format!("<{argument}>")),
+    };
+    let with = |text| with_shards(text, number);
+    assert_eq!(
+        with("SELECT pointsman.shard_of(7), 1 + pointsman.shard_of($1)"),
+        Ok(Some("SELECT <7> AS shard_of, 1 + <$1>".to_owned()))
+    );
+    assert_eq!(with("SELECT 'pointsman.shard_of(7)', pointsman.next_id()"), Ok(None));
+    assert_eq!(with("SELECT pointsman.shard_of(a + 1)"), Err("a + 1".to_owned()));
+}
+
+#[test]
+fn the_target_of_an_insert() {
+    let named = |text| target(text).map(|found| (found.schema.map(String::from), String::from(found.name)));
+    assert_eq!(named("INSERT INTO agents VALUES (1)"), Some((None, "agents".to_owned())));
+    assert_eq!(
+        named("WITH a AS (INSERT INTO x VALUES (1)) insert into App.\"Agents\" (id) VALUES (1)"),
+        Some((Some("app".to_owned()), "Agents".to_owned()))
+    );
+    assert_eq!(named("WITH a AS (INSERT INTO x VALUES (1)) SELECT 1"), None);
+    assert!(inserts_within("WITH a AS (INSERT INTO x VALUES (1)) SELECT 1"));
+    assert!(!inserts_within("INSERT INTO x VALUES ('insert into y')"));
+    assert_eq!((parameters("SELECT $2, $11, '$40'"), parameters("SELECT 1")), (11, 0));
+}

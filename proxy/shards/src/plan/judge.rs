@@ -1,6 +1,9 @@
 //! Whether a query over all shards is the same as the query on each shard, its rows taken together; and if not, which part of it
 //! must be run apart first.
 
+mod correlated;
+mod sublinks;
+
 use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 
 use super::scope::{Col, ItemId, ItemKind, LevelId, Scopes};
@@ -9,6 +12,8 @@ use super::tree::{self, address, is_set_operation};
 use super::{Refusal, Why};
 use crate::layout::{FunctionKind, Placement};
 use crate::pick::KeyValues;
+pub(crate) use correlated::Near;
+use sublinks::sublinks;
 
 /// Where the rows of a relation are.
 #[derive(Debug, Clone, PartialEq)]
@@ -207,14 +212,13 @@ impl<'s, 'a> Judge<'s, 'a> {
                 }
                 match self.query(query, &inner)? {
                     Shape::Apart if self.standing_alone(query) => Err(Step::Derived(address(node))),
-                    Shape::Apart => {
-                        let alias = n.alias.as_ref().map_or("FROM", |alias| alias.aliasname.as_str());
-                        Err(refusal(Why::Subquery, alias.to_owned(), SUBQUERY_HINT).into())
-                    }
+                    Shape::Apart => Err(self.apart_from(query, &inner, || {
+                        n.alias.as_ref().map_or("FROM", |alias| alias.aliasname.as_str()).to_owned()
+                    })),
                     Shape::Spread(_)
                         if n.lateral && !self.standing_alone(query) && !matches!(left, Shape::Everywhere) =>
                     {
-                        Err(refusal(Why::Subquery, "LATERAL", SUBQUERY_HINT).into())
+                        Err(self.apart_from(query, &inner, || "LATERAL".to_owned()))
                     }
                     shape => Ok(shape),
                 }
@@ -299,12 +303,12 @@ impl<'s, 'a> Judge<'s, 'a> {
         chosen.map_or_else(|| Err(self.not_joined(&tables, node).into()), |item| Err(Step::Item(item)))
     }
 
-    /// How many keys a table is limited to.
+    /// How many keys a table is limited to; a range is more than any number of them.
     fn pinned(&self, item: ItemId) -> Option<usize> {
         match self.scopes.key_use(item)?.values {
             KeyValues::Tuples(rows) | KeyValues::Rows(rows) => Some(rows.len()),
-            KeyValues::Array(_) => Some(usize::MAX),
-            KeyValues::Between { .. } => None,
+            KeyValues::Array(_) => Some(usize::MAX - 1),
+            KeyValues::Between { .. } => Some(usize::MAX),
         }
     }
 
@@ -351,7 +355,7 @@ impl<'s, 'a> Judge<'s, 'a> {
             Ok(Shape::First(items)) if !matches!(shape, Shape::Spread(_)) => Ok(Shape::First(items)),
             // What needs other shards stands alone, or not at all.
             _ if alone => Err(apart()),
-            Ok(_) => Err(refusal(Why::Subquery, subquery_name(at), SUBQUERY_HINT).into()),
+            Ok(_) => Err(self.apart_from(query, outers, || subquery_name(at))),
             Err(step) => Err(step),
         }
     }
@@ -370,75 +374,4 @@ pub(crate) fn aggregated(scopes: &Scopes<'_>, query: &pb::SelectStmt) -> bool {
     !query.group_clause.is_empty()
         || query.having_clause.is_some()
         || scopes.calls(query, &[FunctionKind::Aggregate])
-}
-
-/// The queries in a query's own expressions, and whether each is a condition that every row meets.
-pub(crate) fn sublinks(query: &pb::SelectStmt) -> Vec<(&pb::SubLink, bool)> {
-    let mut found = Vec::new();
-    if let Some(condition) = query.where_clause.as_deref() {
-        conjuncts(condition, &mut found);
-    }
-    let nodes = query.target_list.iter().chain(&query.group_clause).chain(&query.sort_clause);
-    let nodes =
-        nodes.chain(query.having_clause.as_deref()).chain(&query.window_clause).chain(&query.distinct_clause);
-    let nodes = nodes
-        .chain(query.limit_count.as_deref())
-        .chain(query.limit_offset.as_deref())
-        .chain(&query.values_lists);
-    for node in nodes {
-        expression(node, &mut found);
-    }
-    for node in &query.from_clause {
-        from(node, &mut found);
-    }
-    found
-}
-
-fn from<'n>(node: &'n Node, found: &mut Vec<(&'n pb::SubLink, bool)>) {
-    match &node.node {
-        Some(NodeEnum::JoinExpr(join)) => {
-            for side in [&join.larg, &join.rarg].into_iter().flatten() {
-                from(side, found);
-            }
-            if let Some(quals) = &join.quals {
-                expression(quals, found);
-            }
-        }
-        Some(NodeEnum::RangeFunction(n)) => n.functions.iter().for_each(|node| expression(node, found)),
-        _ => {}
-    }
-}
-
-fn conjuncts<'n>(node: &'n Node, found: &mut Vec<(&'n pb::SubLink, bool)>) {
-    match &node.node {
-        Some(NodeEnum::BoolExpr(n)) if n.boolop() == pb::BoolExprType::AndExpr => {
-            n.args.iter().for_each(|part| conjuncts(part, found));
-        }
-        Some(NodeEnum::SubLink(n)) => {
-            found.push((n, true));
-            if let Some(test) = &n.testexpr {
-                expression(test, found);
-            }
-        }
-        _ => expression(node, found),
-    }
-}
-
-fn expression<'n>(node: &'n Node, found: &mut Vec<(&'n pb::SubLink, bool)>) {
-    match &node.node {
-        None | Some(NodeEnum::SelectStmt(_)) => {}
-        Some(NodeEnum::SubLink(n)) => {
-            found.push((n, false));
-            if let Some(test) = &n.testexpr {
-                expression(test, found);
-            }
-        }
-        Some(kind) => {
-            let mut below = Vec::new();
-            tree::children(kind, &mut |child| below.push(child));
-            for child in below {
-                expression(child, found);
-            }
-        }
-    }
 }

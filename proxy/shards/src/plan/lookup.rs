@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 
 use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
-use pointsman_sql::{Literal, ValueRef};
 
-use super::judge::{Judge, Shape, Spread, Step};
+use super::condition::key_condition;
+use super::judge::{Judge, Near, Shape, Spread, Step};
 use super::planner::Planner;
 use super::scope::{Col, Info, ItemId, ItemKind, LevelId, Scopes};
 use super::text::{self, column, refusal};
-use super::tree::{self, Source, address, node};
+use super::tree::{self, address, node};
 use super::{Lookup, Owned, Refusal, Why, deep};
-use crate::pick::{KeyValues, Pick};
+use crate::pick::Pick;
 
 /// A query is made ready in at most so many steps.
 const STEPS_MAX: usize = 32;
@@ -98,20 +98,47 @@ impl Planner<'_> {
     /// The rows of a table that matter: its own conditions, and the columns that are asked for.
     fn table(&self, scopes: &Scopes<'_>, query: &pb::SelectStmt, item: ItemId) -> Result<Change, Refusal> {
         let at = scopes.item_at.iter().find(|(_, of)| **of == item).map(|(at, _)| *at);
-        let range = at.and_then(|at| find(query, at));
-        let known = scopes.items[item].columns.as_ref();
-        let (Some(at), Some(range), Some(columns)) = (at, range, known) else {
-            let part = scopes.items[item].alias.to_string();
-            return Err(refusal(Why::Unknown, part, "Its columns are not known."));
+        let (Some(at), Some(columns)) = (at, scopes.items[item].columns.as_ref()) else {
+            return Err(not_known(scopes, item));
         };
         let met = own_conditions(scopes, query, item);
         let used = used_columns(scopes, query, item, &met);
+        let mut select = self.rows(scopes, query, (item, &used), &met)?;
+        if scopes.sharded(item).is_some()
+            && scopes.key_use(item).is_none()
+            && let Some(near) = scopes.near(item)
+        {
+            self.only_near(scopes, query, &near, &mut select)?;
+        }
+        Ok(Change {
+            at,
+            query: select,
+            infos: used.iter().map(|index| columns[*index].info).collect(),
+            names: used.iter().map(|index| columns[*index].name.clone()).collect(),
+            alias: scopes.items[item].alias.to_string(),
+            met: met.into_iter().map(address).collect(),
+            owned: None,
+        })
+    }
+
+    /// Some columns of a table's rows that meet some conditions, by its key where that is known.
+    fn rows(
+        &self,
+        scopes: &Scopes<'_>,
+        query: &pb::SelectStmt,
+        (item, used): (ItemId, &[usize]),
+        conditions: &[&Node],
+    ) -> Result<pb::SelectStmt, Refusal> {
+        let at = scopes.item_at.iter().find(|(_, of)| **of == item).map(|(at, _)| *at);
+        let known = scopes.items[item].columns.as_ref();
+        let (Some(range), Some(columns)) = (at.and_then(|at| find(query, at)), known) else {
+            return Err(not_known(scopes, item));
+        };
         let alias = &scopes.items[item].alias;
-        let names: Vec<Box<str>> = used.iter().map(|index| columns[*index].name.clone()).collect();
-        let mut select =
-            text::select(names.iter().map(|name| text::target(column(alias, name), "")).collect());
+        let target = |index: &usize| text::target(column(alias, &columns[*index].name), "");
+        let mut select = text::select(used.iter().map(target).collect());
         select.from_clause = vec![range.clone()];
-        let mut conditions: Vec<Node> = met.iter().map(|condition| (*condition).clone()).collect();
+        let mut conditions: Vec<Node> = conditions.iter().map(|condition| (*condition).clone()).collect();
         select.where_clause = text::all(conditions.clone());
         let limited = {
             let inner = Scopes::of_query(&select, self.source, self.schema, &self.infos);
@@ -122,16 +149,36 @@ impl Planner<'_> {
             conditions.extend(key_condition(self.source, (alias, &key), &used.values));
             select.where_clause = text::all(conditions);
         }
-        Ok(Change {
-            at,
-            query: select,
-            infos: used.iter().map(|index| columns[*index].info).collect(),
-            names,
-            alias: alias.to_string(),
-            met: met.into_iter().map(address).collect(),
-            owned: None,
-        })
+        Ok(select)
     }
+
+    /// Limits rows to those that are near.
+    fn only_near(
+        &self,
+        scopes: &Scopes<'_>,
+        query: &pb::SelectStmt,
+        near: &Near,
+        select: &mut pb::SelectStmt,
+    ) -> Result<(), Refusal> {
+        let columns: Vec<usize> = near.columns.iter().map(|(_, outside)| outside.index).collect();
+        let conditions = own_conditions(scopes, query, near.item);
+        let outside = self.rows(scopes, query, (near.item, &columns), &conditions)?;
+        let name = |col: &Col| {
+            let item = &scopes.items[col.item];
+            let output = item.columns.as_ref().and_then(|columns| columns.get(col.index));
+            Some(column(&item.alias, &output?.name))
+        };
+        let tests: Option<Vec<Node>> = near.columns.iter().map(|(inside, _)| name(inside)).collect();
+        let tests = tests.ok_or_else(|| not_known(scopes, near.item))?;
+        let among = text::among(tests, outside);
+        let own = select.where_clause.take().map(|condition| *condition);
+        select.where_clause = text::all(own.into_iter().chain([among]).collect());
+        Ok(())
+    }
+}
+
+fn not_known(scopes: &Scopes<'_>, item: ItemId) -> Refusal {
+    refusal(Why::Unknown, scopes.items[item].alias.to_string(), "Its columns are not known.")
 }
 
 /// The node at an address.
@@ -335,57 +382,6 @@ fn used_columns(scopes: &Scopes<'_>, query: &pb::SelectStmt, item: ItemId, met: 
     let mut used: Vec<usize> = used.into_iter().collect();
     used.sort_unstable();
     used
-}
-
-/// `key = value` and its like.
-fn key_condition(source: Source<'_>, (alias, key): (&str, &[&str]), values: &KeyValues) -> Option<Node> {
-    let ([name], left) = (key, column(alias, key.first()?)) else { return None };
-    debug_assert!(!name.is_empty());
-    let (kind, right) = match values {
-        KeyValues::Tuples(rows) => {
-            let items =
-                rows.iter().map(|row| value_node(source, *row.first()?)).collect::<Option<Vec<_>>>()?;
-            (pb::AExprKind::AexprIn, node(NodeEnum::List(pb::List { items })))
-        }
-        KeyValues::Array(value) => (pb::AExprKind::AexprOpAny, value_node(source, *value)?),
-        KeyValues::Between { .. } | KeyValues::Rows(_) => return None,
-    };
-    Some(node(NodeEnum::AExpr(Box::new(pb::AExpr {
-        kind: kind.into(),
-        name: vec![tree::string("=")],
-        lexpr: Some(Box::new(left)),
-        rexpr: Some(Box::new(right)),
-        rexpr_list_start: -1,
-        rexpr_list_end: -1,
-        location: -1,
-    }))))
-}
-
-/// A value as it stands in the client's text.
-fn value_node(source: Source<'_>, value: ValueRef) -> Option<Node> {
-    let literal = |at: usize, minus: bool| {
-        let literal: &Literal = source.literals.get(at)?;
-        let start = literal.start as usize;
-        let from = if minus { source.text.get(..start)?.rfind('-')? } else { start };
-        let text = source.text.get(from..literal.end as usize)?;
-        let mut parsed = pg_query::parse(&format!("SELECT {text}"), 0).ok()?.protobuf;
-        let Some(NodeEnum::SelectStmt(mut select)) = parsed.stmts.pop()?.stmt?.node else { return None };
-        let Some(NodeEnum::ResTarget(target)) = select.target_list.pop()?.node else { return None };
-        let mut value = *target.val?;
-        let Some(NodeEnum::AConst(constant)) = &mut value.node else { return None };
-        constant.location = i32::try_from(from).ok()?;
-        Some(value)
-    };
-    match value {
-        ValueRef::Literal(at) => literal(at, false),
-        ValueRef::Negative(at) => literal(at, true),
-        ValueRef::Param(number) => {
-            let number = i32::try_from(number).ok()?;
-            Some(node(NodeEnum::ParamRef(pb::ParamRef { number, location: -1 })))
-        }
-        ValueRef::Null => Some(node(NodeEnum::AConst(pb::AConst { isnull: true, location: -1, val: None }))),
-        _ => None,
-    }
 }
 
 /// The columns among some that are compared with a key of one of the tables.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 use pointsman_sql::ValueRef;
 
-use super::scope::{Info, Scopes};
+use super::scope::{INT2, INT4, INT8, Info, Scopes, type_oid};
 use super::text::{self, named, refusal};
 use super::tree::{self, strings};
 use super::{Merge, Ordered, Refusal, Slice, SortKey, Why};
@@ -280,15 +280,14 @@ fn bytewise(scopes: &Scopes<'_>, info: Info, expression: Option<&Node>) -> Optio
 
 /// `LIMIT` and `OFFSET`.
 fn slice(scopes: &Scopes<'_>, query: &pb::SelectStmt) -> Result<Slice, Refusal> {
-    let value =
-        |node: &Option<Box<Node>>, part: &str| match node.as_deref().map(|node| scopes.source.value(node)) {
-            None | Some(ValueRef::Null) => Ok(None),
-            Some(value @ (ValueRef::Literal(_) | ValueRef::Param(_))) => Ok(Some(value)),
-            Some(_) => {
-                let text = node.as_deref().map(named).unwrap_or_default();
-                Err(refusal(Why::Order, format!("{part} {text}"), LIMIT_HINT))
-            }
-        };
+    let value = |node: &Option<Box<Node>>, part: &str| {
+        let Some(node) = node.as_deref() else { return Ok(None) };
+        match scopes.source.value(number(node)) {
+            ValueRef::Null => Ok(None),
+            value @ (ValueRef::Literal(_) | ValueRef::Param(_)) => Ok(Some(value)),
+            _ => Err(refusal(Why::Order, format!("{part} {}", named(node)), LIMIT_HINT)),
+        }
+    };
     Ok(Slice {
         limit: value(&query.limit_count, "LIMIT")?,
         offset: value(&query.limit_offset, "OFFSET")?,
@@ -296,10 +295,32 @@ fn slice(scopes: &Scopes<'_>, query: &pb::SelectStmt) -> Result<Slice, Refusal> 
     })
 }
 
+/// A number of rows without its cast, if that leaves the value as it is or fails.
+fn number(node: &Node) -> &Node {
+    let Some(NodeEnum::TypeCast(cast)) = &node.node else { return node };
+    let Some(inner) = cast.arg.as_deref() else { return node };
+    let range = match cast.type_name.as_ref().and_then(type_oid) {
+        Some(INT2) => 0..=i32::from(i16::MAX),
+        Some(INT4 | INT8) => 0..=i32::MAX,
+        _ => return node,
+    };
+    match &inner.node {
+        Some(NodeEnum::ParamRef(_)) => inner,
+        Some(NodeEnum::AConst(pb::AConst { isnull: true, .. })) => inner,
+        Some(NodeEnum::AConst(pb::AConst { val: Some(pb::a_const::Val::Ival(value)), .. }))
+            if range.contains(&value.ival) =>
+        {
+            inner
+        }
+        _ => node,
+    }
+}
+
 /// The rows that each shard must give: as many as are wanted and left out together.
 pub(crate) fn push_limit(query: &mut pb::SelectStmt) {
     let Some(offset) = query.limit_offset.take() else { return };
-    let none = |node: &Node| matches!(&node.node, Some(NodeEnum::AConst(constant)) if constant.isnull);
+    let none =
+        |node: &Node| matches!(&number(node).node, Some(NodeEnum::AConst(constant)) if constant.isnull);
     if none(&offset) {
         return;
     }

@@ -21,7 +21,7 @@ use pointsman_sql::Relation;
 
 pub(crate) use facts::{Closure, Fact, Known};
 pub(crate) use outputs::{
-    FLOAT4, FLOAT8, INT2, INT4, INT8, Info, NUMERIC, Output, family, name_of, sum_type,
+    FLOAT4, FLOAT8, INT2, INT4, INT8, Info, NUMERIC, Output, family, name_of, sum_type, type_oid,
 };
 
 use super::tree::{self, Source, address};

@@ -102,7 +102,10 @@ impl Schema for Fake {
         match &*name.name {
             "count" | "sum" | "min" | "max" | "avg" | "array_agg" | "string_agg" | "bool_and" | "bool_or"
             | "stddev" | "json_agg" | "percentile_cont" | "every" | "bit_or" => FunctionKind::Aggregate,
-            "row_number" | "rank" | "lag" => FunctionKind::Window,
+            "row_number" | "lag" => FunctionKind::Window,
+            "rank" | "dense_rank" | "percent_rank" | "cume_dist" => {
+                FunctionKind::Window.worse(FunctionKind::Aggregate)
+            }
             "lower" | "upper" | "abs" | "now" | "length" | "date_trunc" | "timezone" => FunctionKind::Plain,
             "generate_series" | "unnest" => FunctionKind::Rows,
             "random" | "nextval" => FunctionKind::Volatile,

@@ -102,6 +102,26 @@ pub(crate) fn operation(left: Node, operator: &str, right: Node) -> Node {
     })))
 }
 
+/// `(tests) IN (query)`.
+pub(crate) fn among(mut tests: Vec<Node>, query: pb::SelectStmt) -> Node {
+    let test = if tests.len() == 1 { tests.pop() } else { None };
+    let row = |args| {
+        node(NodeEnum::RowExpr(Box::new(pb::RowExpr {
+            args,
+            row_format: pb::CoercionForm::CoerceImplicitCast.into(),
+            location: -1,
+            ..Default::default()
+        })))
+    };
+    node(NodeEnum::SubLink(Box::new(pb::SubLink {
+        sub_link_type: pb::SubLinkType::AnySublink.into(),
+        testexpr: Some(Box::new(test.unwrap_or_else(|| row(tests)))),
+        subselect: Some(Box::new(node(NodeEnum::SelectStmt(Box::new(query))))),
+        location: -1,
+        ..Default::default()
+    })))
+}
+
 /// A call of a function of `pg_catalog`.
 pub(crate) fn call(name: &str, args: Vec<Node>) -> pb::FuncCall {
     pb::FuncCall {

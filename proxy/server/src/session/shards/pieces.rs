@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// Where a batch goes.
 #[derive(Debug)]
-pub(in crate::session) enum BatchWay {
+enum BatchWay {
     /// Where the session is now.
     Here,
     /// Not before the replies owed have come.
@@ -48,8 +48,28 @@ struct Pieces {
 }
 
 impl Session {
+    /// Turns to the shard that the batch at the front of the inbox is for, or takes it across shards; `None`: it goes on where the
+    /// session is now.
+    pub(in crate::session) async fn route_batch(&mut self, len: usize) -> Result<Option<Taken>, Fault> {
+        let way = match self.await_shards_catalog().await {
+            Ok(()) => self.batch_way(len),
+            Err(fault) => Err(fault),
+        };
+        match way {
+            Ok(BatchWay::Here) => Ok(None),
+            Ok(BatchWay::NotYet) => Ok(Some(Taken::NotNow)),
+            Ok(BatchWay::Pieces) => self.batch_in_pieces(len).await.map(Some),
+            // The server skips what follows.
+            Err(fault) if self.fails_with_server() => {
+                self.send_refused_message(fault);
+                Ok(None)
+            }
+            Err(fault) => self.refuse_batch(fault).map(Some),
+        }
+    }
+
     /// Finds the way of the batch at the front of the inbox.
-    pub(in crate::session) fn batch_way(&mut self, len: usize) -> Result<BatchWay, Fault> {
+    fn batch_way(&mut self, len: usize) -> Result<BatchWay, Fault> {
         let inbox = std::mem::take(&mut self.io.from_client);
         let way = self.way_of_frames(&inbox.bytes()[..len]);
         self.io.from_client = inbox;
@@ -126,7 +146,10 @@ impl Session {
         let asked = Execution::of_bound(&named.sql, &named.types, &named.known, parameters.as_ref());
         let verdict = named.verdict.clone().unwrap_or_else(|| self.verdict_of_text(&named.sql));
         match self.planned(&named.sql, &verdict, false) {
-            Some(planned) => self.picked(&planned, &asked),
+            Some(planned) => match self.hinted(&named.sql, &planned)? {
+                Some(hinted) => Ok(hinted),
+                None => self.picked(&planned, &asked),
+            },
             None => Ok(Picked::Any),
         }
     }
@@ -143,7 +166,7 @@ impl Session {
     }
 
     /// Takes a batch message by message.
-    pub(in crate::session) async fn batch_in_pieces(&mut self, len: usize) -> Result<Taken, Fault> {
+    async fn batch_in_pieces(&mut self, len: usize) -> Result<Taken, Fault> {
         let batch = Bytes::copy_from_slice(&self.io.from_client.bytes()[..len]);
         self.io.from_client.consume(len);
         self.io.settle_approved();
@@ -300,7 +323,9 @@ impl Session {
         };
         let described = self.describe_named(&named).await?;
         if formats.is_none() {
-            let raw: Vec<u8> = described.parameters.iter().flat_map(|oid| oid.to_be_bytes()).collect();
+            let own = self.own_parameters(describe.name).unwrap_or(described.parameters.len());
+            let own = described.parameters.iter().take(own);
+            let raw: Vec<u8> = own.flat_map(|oid| oid.to_be_bytes()).collect();
             let mut out = BytesMut::new();
             ParameterDescription { types: Oids::from_raw(&raw).unwrap_or(Oids::EMPTY) }.encode(&mut out);
             self.io.to_client.extend(&out);

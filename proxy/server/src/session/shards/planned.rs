@@ -1,6 +1,7 @@
 //! The plan of a text over shards, remembered beside its template.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use pointsman_policy::Tables;
@@ -80,7 +81,11 @@ fn unreadable() -> Plan {
 
 /// The plan that was made last.
 #[derive(Debug, Default)]
-pub(in crate::session) struct PlannedMemo(ArcSwapOption<Planned>);
+pub(in crate::session) struct PlannedMemo {
+    last: ArcSwapOption<Planned>,
+    /// One more than the version of the policies by which the template needs no ids; 0: that is not known.
+    without_ids: AtomicU64,
+}
 
 /// What a plan is made from beside the text.
 pub(crate) struct Declared<'a> {
@@ -95,14 +100,14 @@ pub(crate) struct Declared<'a> {
 impl PlannedMemo {
     /// The plan of the texts of this template, if it has no literals: then it holds for all.
     pub fn of_all(&self, declared: &Declared<'_>) -> Option<Arc<Planned>> {
-        let known = self.0.load();
+        let known = self.last.load();
         known.as_ref().filter(|known| known.text.is_empty() && known.is_under(declared)).cloned()
     }
 
     /// The plan of a text of this template. `whole` says that what is done on several
     /// shards is asked for, too.
     pub fn of(&self, sql: &[u8], literals: &[Literal], declared: &Declared<'_>, whole: bool) -> Arc<Planned> {
-        if let Some(known) = &*self.0.load()
+        if let Some(known) = &*self.last.load()
             && known.is_under(declared)
             && if whole { known.is_of(sql) } else { known.picks_for(sql, literals) }
         {
@@ -117,8 +122,18 @@ impl PlannedMemo {
             catalog: declared.catalog.version(),
             shards: declared.shards,
         });
-        self.0.store(Some(Arc::clone(&planned)));
+        self.last.store(Some(Arc::clone(&planned)));
         planned
+    }
+
+    /// Whether it is known that texts of this template need no ids by policies of this version.
+    pub fn needs_no_ids(&self, version: u64) -> bool {
+        self.without_ids.load(Ordering::Relaxed) == version.wrapping_add(1)
+    }
+
+    /// Notes that.
+    pub fn note_no_ids(&self, version: u64) {
+        self.without_ids.store(version.wrapping_add(1), Ordering::Relaxed);
     }
 }
 

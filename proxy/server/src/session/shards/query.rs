@@ -31,9 +31,38 @@ pub(super) enum Outcome {
     Answered,
 }
 
+/// What becomes of a simple query.
+pub(in crate::session) enum Routed {
+    /// It goes on where the session is now.
+    Here(Judged),
+    /// It was taken, or has to wait.
+    Done(Taken),
+}
+
 impl Session {
+    /// Turns to the shard that the query at the front of the inbox is for, or performs it across shards.
+    pub(in crate::session) async fn route_query(
+        &mut self,
+        header: Header,
+        judged: Judged,
+    ) -> Result<Routed, Fault> {
+        let frame_len = header.frame_len();
+        let way = match self.await_shards_catalog().await {
+            Ok(()) => self.query_way(frame_len, &judged),
+            Err(fault) => Err(fault),
+        };
+        match way {
+            Ok(Way::Here) if judged.verdict.is_of(&self.shared.account.database.catalog()) => {
+                Ok(Routed::Here(judged))
+            }
+            Ok(Way::Here) => Ok(Routed::Here(self.judge_query(frame_len).unwrap_or(judged))),
+            Ok(Way::NotYet) => Ok(Routed::Done(Taken::NotNow)),
+            Ok(Way::Across(planned)) => self.query_across(header, &judged, planned).await.map(Routed::Done),
+            Err(fault) => self.refuse_query(frame_len, fault).map(Routed::Done),
+        }
+    }
     /// Finds the way of the simple query at the front of the inbox.
-    pub(in crate::session) fn query_way(&mut self, frame_len: usize, judged: &Judged) -> Result<Way, Fault> {
+    fn query_way(&mut self, frame_len: usize, judged: &Judged) -> Result<Way, Fault> {
         let inbox = std::mem::take(&mut self.io.from_client);
         let body = inbox.bytes().get(5..frame_len).unwrap_or_default();
         let way = match Query::decode(body) {
@@ -58,7 +87,7 @@ impl Session {
     }
 
     /// Performs a simple query across shards.
-    pub(in crate::session) async fn query_across(
+    async fn query_across(
         &mut self,
         header: Header,
         judged: &Judged,
@@ -182,7 +211,11 @@ impl Session {
     ) -> Result<Outcome, Fault> {
         let result_formats = asked.parameters.map(|own| own.result_formats.clone()).unwrap_or_default();
         let turn = self.shards.as_ref().map_or(0, |shards| shards.turn);
-        if let Some(shard) = self.picked(planned, asked)?.only(turn) {
+        let picked = match self.hinted(asked.sql, planned)? {
+            Some(hinted) => hinted,
+            None => self.picked(planned, asked)?,
+        };
+        if let Some(shard) = picked.only(turn) {
             return self.perform_on_shard(shard, asked, describe).await;
         }
         match &planned.plan.many {

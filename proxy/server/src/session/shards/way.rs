@@ -18,7 +18,7 @@ use crate::fault::Fault;
 
 /// Where a request goes.
 #[derive(Debug)]
-pub(in crate::session) enum Way {
+pub(super) enum Way {
     /// Where the session is now.
     Here,
     /// Not before the replies owed have come.
@@ -109,11 +109,7 @@ impl Session {
     }
 
     /// The way of an `EXECUTE`: its values are those of the statement that was prepared.
-    pub(in crate::session) fn way_of_execute(
-        &mut self,
-        sql: &[u8],
-        prepared: &Prepared,
-    ) -> Result<Way, Fault> {
+    pub(super) fn way_of_execute(&mut self, sql: &[u8], prepared: &Prepared) -> Result<Way, Fault> {
         let rules = self.wants.rules();
         let body = match &prepared.origin {
             Origin::Protocol { sql, .. } => sql.clone(),
@@ -135,7 +131,7 @@ impl Session {
     }
 
     /// Turns to the shard that an execution is for, if that is one and the session may.
-    pub(in crate::session) fn find_way(
+    pub(super) fn find_way(
         &mut self,
         verdict: &Verdict,
         asked: &Execution<'_>,
@@ -146,9 +142,10 @@ impl Session {
             return Ok(planned.map_or(Way::Here, Way::Across));
         }
         let Some(planned) = self.planned(asked.sql, verdict, false) else { return Ok(Way::Here) };
-        let picked = match several {
-            true => self.picked_together(asked.sql)?,
-            false => self.picked(&planned, asked)?,
+        let picked = match (self.hinted(asked.sql, &planned)?, several) {
+            (Some(hinted), _) => hinted,
+            (None, true) => self.picked_together(asked.sql)?,
+            (None, false) => self.picked(&planned, asked)?,
         };
         Ok(self.take_way(picked, &planned, asked.sql, verdict))
     }

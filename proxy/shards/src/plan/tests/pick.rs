@@ -22,7 +22,7 @@ fn pick(text: &str) -> String {
     let show = |value| shown(text, &literals, value);
     let bound = |bound: Option<Bound>| bound.map_or(String::new(), |bound| show(bound.value));
     let key = |values: &KeyValues| match values {
-        KeyValues::Tuples(rows) => {
+        KeyValues::Tuples(rows) | KeyValues::Rows(rows) => {
             let row = |row: &[_]| row.iter().map(|value| show(*value)).collect::<Vec<_>>().join("/");
             rows.iter().map(|values| row(values)).collect::<Vec<_>>().join(" ")
         }
