@@ -249,8 +249,8 @@ mod tests {
     }
 
     const CLUSTERS: &str = "clusters:\n\
-        - {name: a, primary: 'postgres://u@h/one'}\n\
-        - {name: b, primary: 'postgres://u@i/two'}\n\
+        - {name: a, primary: 'postgres://u@h/one', databases: [{name: d}]}\n\
+        - {name: b, primary: 'postgres://u@i/two', databases: [{name: e}]}\n\
         - {name: c, primary: 'postgres://u@j/both'}\n";
 
     fn config(sharded: &str) -> Config {

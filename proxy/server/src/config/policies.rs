@@ -112,8 +112,9 @@ mod tests {
             std::env::temp_dir().join(format!("pointsman-lacking-{}-{}", std::process::id(), shards.len()));
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join("policy.yaml"), POLICY).unwrap();
-        let clusters =
-            ["a", "b", "c"].map(|name| format!("{{name: {name}, primary: 'postgres://u@{name}/x'}}"));
+        let clusters = ["a", "b", "c"].map(|name| {
+            format!("{{name: {name}, primary: 'postgres://u@{name}/x', databases: [{{name: {name}}}]}}")
+        });
         let text = format!("clusters: [{}]\n{shards}policies: policy.yaml\n", clusters.join(", "));
         let config = Config::from_yaml("p.yaml", &text, &directory).unwrap();
         let told = config.policy_set().map(drop).map_err(|error| error.to_string());

@@ -116,10 +116,10 @@ fn shards_that_are_not_there_are_told_with_their_place() {
     assert_wrong(
         &format!("{SHARDS}sharded: [{{name: s, shards: [a, c, b]}}]\n"),
         4,
-        32,
+        33,
         "no cluster is named `c`",
     );
-    assert_wrong(&format!("{SHARDS}sharded: [{{name: s, shards: [a, b, a]}}]\n"), 4, 35, "listed twice");
+    assert_wrong(&format!("{SHARDS}sharded: [{{name: s, shards: [a, b, a]}}]\n"), 4, 36, "listed twice");
     assert_wrong(
         &format!("{SHARDS}sharded: [{{name: pointsman, shards: [a, b]}}]\n"),
         4,
