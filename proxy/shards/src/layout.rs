@@ -90,6 +90,14 @@ pub trait Schema {
     fn default_collation(&self, _relation: &Relation, _column: &str) -> bool {
         false
     }
+    /// Whether a relation is a view that shows rows of sharded tables, or may.
+    fn shows_sharded(&self, _relation: &Relation) -> bool {
+        false
+    }
+    /// Whether a function may read tables that its call does not name.
+    fn may_read_tables(&self, _name: &FunctionName) -> bool {
+        false
+    }
     /// Whether texts without a collation of their own (the database's default) sort by their bytes.
     fn default_bytewise(&self) -> bool;
 }

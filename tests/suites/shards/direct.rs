@@ -199,3 +199,26 @@ async fn by_a_hint() {
     assert_eq!(wire.error(&format!("/* pointsman: shard_key=word */ {here}")).await, "22023");
     assert_eq!(wire.error("SET pointsman.nothing = 1").await, "42704");
 }
+
+/// What hides rows of several shards is refused, not answered by one of them.
+#[tokio::test]
+async fn views_and_functions_over_sharded_tables() {
+    let stage = world::empty(Stage::new().shards(4)).await;
+    World::new(&stage).await.reset().await;
+    let proxy = world::proxy(&stage, "").await;
+    let mut wire = world::social(&proxy).await;
+    for sql in [
+        "CREATE VIEW all_agents AS SELECT id, name FROM agents",
+        "CREATE VIEW all_communities AS SELECT id FROM communities",
+        "CREATE FUNCTION how_many() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM agents'",
+    ] {
+        wire.run(sql).await;
+    }
+    if Proxy::is_direct() {
+        return;
+    }
+    assert_eq!(wire.error("SELECT count(*) FROM all_agents").await, "0A000");
+    assert_eq!(wire.error("SELECT how_many()").await, "0A000");
+    assert_eq!(wire.value("SELECT count(*) FROM all_communities").await, "6");
+    wire.run("/* pointsman: shard_key=1 */ SELECT how_many()").await;
+}

@@ -155,6 +155,29 @@ impl Catalog {
         Some(only.columns.iter().map(column).collect())
     }
 
+    /// Whether a name can mean a view, or what is like one, that shows rows of one of these tables. A `None` among them is a table
+    /// that may be any.
+    #[must_use]
+    pub fn is_view_of(&self, name: &Relation, tables: impl Iterator<Item = Option<Relation>>) -> bool {
+        let servers_own = |known: &Known| matches!(&*known.schema, "pg_catalog" | "information_schema");
+        let views: Vec<&Known> =
+            self.named(name).filter(|known| known.columns.is_empty() && !servers_own(known)).collect();
+        if views.is_empty() {
+            return false;
+        }
+        let mut slots = tables.map(|table| table.and_then(|table| self.table_slot(&table)));
+        slots.any(|slot| slot.is_none_or(|slot| views.iter().any(|view| view.reads.has(slot))))
+    }
+
+    /// Whether a function is a user's, and may read tables that its call does not name.
+    #[must_use]
+    pub fn may_read_tables(&self, name: &pointsman_sql::FunctionName) -> bool {
+        let mut all = self.overloads(name);
+        all.any(|function| {
+            !matches!(&*function.schema, "pg_catalog" | "information_schema") && !function.is_quiet()
+        })
+    }
+
     /// Whether a column of the only relation that a name can mean has the database's own collation.
     #[must_use]
     pub fn has_default_collation(&self, name: &Relation, column: &str) -> bool {

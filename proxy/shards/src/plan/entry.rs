@@ -51,6 +51,11 @@ fn select(query: &pb::SelectStmt, statement: &NodeEnum, source: Source<'_>, sche
     let lookups = Lookups::new();
     let scopes = Scopes::of(statement, source, schema, &lookups);
     let pick = scopes.pick();
+    if matches!(pick, Pick::Any | Pick::First)
+        && let Some(refusal) = hidden(query, schema)
+    {
+        return refused(Pick::All, refusal);
+    }
     if matches!(pick, Pick::Any | Pick::First) {
         return refused(pick, refusal(Why::Statement, "the statement", "It is for one server."));
     }
@@ -69,6 +74,31 @@ fn gathered(query: &pb::SelectStmt, source: Source<'_>, schema: &dyn Schema) -> 
     inline::inline(&mut query)?;
     let gather = Planner::new(source, schema).gather(query)?;
     Ok(Many::Gather(Box::new(gather)))
+}
+
+/// What may read rows of several shards though the text does not show it.
+fn hidden(query: &pb::SelectStmt, schema: &dyn Schema) -> Option<Refusal> {
+    let mut found = None;
+    deep::every(query, &mut |node| match &node.node {
+        Some(NodeEnum::RangeVar(var)) if found.is_none() && schema.shows_sharded(&tree::relation(var)) => {
+            found = Some(refusal(
+                Why::Unknown,
+                format!("the view {}", var.relname),
+                "Read its tables instead, or name a shard: /* pointsman: shard_key=... */.",
+            ));
+        }
+        Some(NodeEnum::FuncCall(call))
+            if found.is_none() && schema.may_read_tables(&tree::function_name(call)) =>
+        {
+            found = Some(refusal(
+                Why::Function,
+                named(node),
+                "Say in a policy what it reads (`functions`), or name a shard: /* pointsman: shard_key=... */.",
+            ));
+        }
+        _ => {}
+    });
+    found
 }
 
 /// What is for one shard only, wherever in the statement it stands.

@@ -154,6 +154,15 @@ impl Schema for Declared<'_> {
         self.catalog.function_kind(name)
     }
 
+    fn shows_sharded(&self, relation: &Relation) -> bool {
+        let tables = self.tables.sharded().map(|(pattern, _)| pattern.relation());
+        self.catalog.is_view_of(relation, tables)
+    }
+
+    fn may_read_tables(&self, name: &FunctionName) -> bool {
+        self.catalog.may_read_tables(name)
+    }
+
     fn default_collation(&self, relation: &Relation, column: &str) -> bool {
         self.catalog.has_default_collation(relation, column)
     }
