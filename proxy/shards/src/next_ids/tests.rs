@@ -2,7 +2,7 @@
 
 use pointsman_sql::ValueRef;
 
-use super::{Called, Fill, Filled, IdColumn, calls, fill};
+use super::{Called, Fill, Filled, IdColumn, calls, fill, inserts_within, parameters, target, with_shards};
 
 const ID: Option<IdColumn<'static>> = Some(IdColumn { name: "id", place: Some(1) });
 
