@@ -8,7 +8,11 @@ use super::tree::{self, Source, node};
 use crate::pick::{Bound, KeyValues};
 
 /// `key = value` and its like.
-pub(super) fn key_condition(source: Source<'_>, (alias, key): (&str, &[&str]), values: &KeyValues) -> Option<Node> {
+pub(super) fn key_condition(
+    source: Source<'_>,
+    (alias, key): (&str, &[&str]),
+    values: &KeyValues,
+) -> Option<Node> {
     let ([name], left) = (key, column(alias, key.first()?)) else { return None };
     debug_assert!(!name.is_empty());
     if let KeyValues::Between { low, high } = values {
