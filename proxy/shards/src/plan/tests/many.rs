@@ -195,3 +195,46 @@ fn refusals() {
         ],
     );
 }
+
+#[test]
+fn limits_under_a_cast() {
+    are(
+        true,
+        &[
+            (
+                "SELECT id FROM agents LIMIT $1::bigint OFFSET $2::int",
+                "all, append limit $1 offset $2: SELECT id FROM agents LIMIT $1::bigint::bigint + $2::int::bigint",
+            ),
+            (
+                "SELECT id FROM agents LIMIT 5::int8",
+                "all, append limit 5: SELECT id FROM agents LIMIT 5::int8",
+            ),
+            (
+                "SELECT id FROM agents LIMIT NULL::bigint OFFSET 3",
+                "all, append offset 3: SELECT id FROM agents LIMIT NULL::bigint",
+            ),
+            ("SELECT id FROM agents LIMIT 5.5::int", "refused Order: LIMIT 5.5::int"),
+            ("SELECT id FROM agents LIMIT 40000::smallint", "refused Order: LIMIT 40000::smallint"),
+            ("SELECT id FROM agents LIMIT $1::numeric", "refused Order: LIMIT $1::numeric"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_correlated_is_looked_up() {
+    are(
+        true,
+        &[
+            (
+                "SELECT a.id FROM agents a WHERE NOT EXISTS (SELECT 1 FROM interactions i WHERE i.recipient_id = a.id AND i.initiator_id = 5)",
+                "1: keys, one: SELECT i.recipient_id FROM interactions i WHERE i.initiator_id = 5\n\
+             all, append: SELECT a.id FROM agents a WHERE NOT EXISTS (SELECT 1 FROM pointsman.lookup_1 i(recipient_id) WHERE i.recipient_id = a.id)",
+            ),
+            (
+                "SELECT i.id FROM agents a JOIN interactions i ON i.recipient_id = a.id WHERE a.id > 3",
+                "1: keys, append: SELECT a.id FROM agents a WHERE a.id > 3\n\
+             all, append: SELECT i.id FROM pointsman.lookup_1 a(id) JOIN interactions i ON i.recipient_id = a.id",
+            ),
+        ],
+    );
+}

@@ -36,7 +36,7 @@ pub(super) fn load(server: &Server) {
     for (at, sql) in sql.iter().enumerate() {
         let name = if at == SHARDS { "whole".to_owned() } else { format!("shard{at}") };
         server.query("postgres", &format!("CREATE DATABASE {name}")).unwrap();
-        server.query(&name, &format!("CREATE SCHEMA pointsman;\n{sql}")).unwrap();
+        server.query(&name, &format!("BEGIN;\nCREATE SCHEMA pointsman;\n{sql}COMMIT;")).unwrap();
     }
 }
 

@@ -1,15 +1,55 @@
-//! A PostgreSQL of the test's own, spoken to by `psql`.
+//! A PostgreSQL of the test's own, spoken to by one `psql` for each database.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use super::Row;
 
 const NULL: &str = "<null>";
+/// What the last statement of each exchange gives.
+const END: &str = "<end>\n";
 
 pub(super) struct Server {
     dir: PathBuf,
     port: u16,
+    sessions: RefCell<HashMap<String, Session>>,
+}
+
+/// A `psql` that reads statements from its input. Errors are among its output.
+struct Session {
+    psql: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Session {
+    fn start(port: u16, database: &str) -> Self {
+        let mut psql = Command::new("sh");
+        psql.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(program("psql"));
+        psql.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &port.to_string(), "-d", database]);
+        psql.args(["-X", "-q", "-A", "-t", "-F", "\u{1}", "-R", "\u{2}", "-P", &format!("null={NULL}")]);
+        psql.env("PGOPTIONS", "-c client_min_messages=error").args(["-f", "-"]);
+        let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (psql.stdin.take().unwrap(), psql.stdout.take().unwrap());
+        Self { psql, input, output: BufReader::new(output) }
+    }
+
+    /// What statements give.
+    fn exchange(&mut self, sql: &str) -> Result<String, String> {
+        writeln!(self.input, "{sql}\n;\nSELECT '{}';", END.trim_end()).map_err(|error| error.to_string())?;
+        self.input.flush().map_err(|error| error.to_string())?;
+        let mut found = String::new();
+        while !found.ends_with(END) {
+            if self.output.read_line(&mut found).map_err(|error| error.to_string())? == 0 {
+                return Err(format!("psql ended: {found}"));
+            }
+        }
+        found.truncate(found.len() - END.len());
+        if found.lines().any(|line| line.starts_with("psql:<stdin>:")) { Err(found) } else { Ok(found) }
+    }
 }
 
 /// Programs of the newest PostgreSQL that is installed.
@@ -65,19 +105,19 @@ impl Server {
         let mut start = command("pg_ctl");
         start.arg("-D").arg(&dir).arg("-l").arg(log).args(["-w", "-o", &options, "start"]);
         assert!(start.stdout(std::process::Stdio::null()).status().unwrap().success());
-        Self { dir, port }
+        Self { dir, port, sessions: RefCell::default() }
     }
 
     /// Runs statements; the rows of the last.
     pub(super) fn query(&self, database: &str, sql: &str) -> Result<Vec<Row>, String> {
-        let mut psql = Command::new(program("psql"));
-        psql.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string(), "-d", database]);
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-F", "\u{1}", "-R", "\u{2}", "-P"]);
-        let out = done(psql.arg(format!("null={NULL}")).args(["-c", sql]).output())?;
-        let out = out.strip_suffix('\n').unwrap_or(&out);
+        let mut sessions = self.sessions.borrow_mut();
+        let session =
+            sessions.entry(database.to_owned()).or_insert_with(|| Session::start(self.port, database));
+        let out = session.exchange(sql)?;
         if out.is_empty() {
             return Ok(Vec::new());
         }
+        let out = out.strip_suffix('\n').unwrap_or(&out);
         let cell = |cell: &str| (cell != NULL).then(|| cell.to_owned());
         Ok(out.split('\u{2}').map(|row| row.split('\u{1}').map(cell).collect()).collect())
     }
@@ -85,6 +125,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        for (_, mut session) in self.sessions.take() {
+            drop(session.input);
+            let _ = session.psql.wait();
+        }
         let _ = command("pg_ctl").arg("-D").arg(&self.dir).args(["-m", "immediate", "stop"]).output();
         let _ = std::fs::remove_dir_all(&self.dir);
     }
