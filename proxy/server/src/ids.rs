@@ -167,7 +167,8 @@ impl Maker {
 
 /// The ids of a node that is set: one for all of this process, whatever is configured anew.
 fn set(database: &str, node: u16, now: u64) -> Option<Arc<Set>> {
-    static ALL: Mutex<Option<HashMap<(String, u16), Arc<Set>>>> = Mutex::new(None);
+    type Sets = HashMap<(String, u16), Arc<Set>>;
+    static ALL: Mutex<Option<Sets>> = Mutex::new(None);
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     let known = all.get_or_insert_default();
     if let Some(set) = known.get(&(database.to_owned(), node)) {

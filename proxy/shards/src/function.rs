@@ -172,7 +172,6 @@ struct WrongType;
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
     reason = "shards are few, and the remainder is below their number"
 )]
 fn remainder(value: i64, shards: usize) -> usize {

@@ -56,16 +56,10 @@ impl Session {
         }
         let mut survey = survey;
         if self.shards.is_some() {
-            match self.fill_batch(survey.len).await {
-                Ok(false) => {}
-                Ok(true) => survey = self.survey()?.unwrap_or(survey),
-                Err(fault) if self.fails_with_server() => self.send_refused_message(fault),
-                Err(fault) => return self.refuse_whole_batch(fault),
+            match self.find_batch_shard(survey).await? {
+                Ok(found) => survey = found,
+                Err(taken) => return Ok(taken),
             }
-            if let Some(taken) = self.route_batch(survey.len).await? {
-                return Ok(taken);
-            }
-            survey = self.survey()?.unwrap_or(survey);
         }
         if let Some((_, verdict)) = survey.decides.as_ref().filter(|(_, verdict)| verdict.is_uncertain()) {
             self.await_functions(verdict).await;
@@ -113,6 +107,20 @@ impl Session {
         self.flow.admitted = false;
         sent?;
         Ok(Taken::Done)
+    }
+
+    /// Fills in the ids that a batch needs, and turns to its shard; or takes it, if it is for several.
+    async fn find_batch_shard(&mut self, mut survey: Survey) -> Result<Result<Survey, Taken>, Fault> {
+        match self.fill_batch(survey.len).await {
+            Ok(false) => {}
+            Ok(true) => survey = self.survey()?.unwrap_or(survey),
+            Err(fault) if self.fails_with_server() => self.send_refused_message(fault),
+            Err(fault) => return self.refuse_whole_batch(fault).map(Err),
+        }
+        Ok(match self.route_batch(survey.len).await? {
+            Some(taken) => Err(taken),
+            None => Ok(self.survey()?.unwrap_or(survey)),
+        })
     }
 
     /// Sends the batch's messages.

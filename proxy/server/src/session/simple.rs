@@ -31,24 +31,15 @@ impl Session {
         }
         let Some(mut judged) = self.judge_query(frame_len) else { return self.malformed(frame_len).await };
         if self.shards.is_some() {
-            match self.fill_query(header, &judged).await {
-                Ok(None) => {}
-                Ok(Some(filled)) => {
-                    (header, frame_len) = (filled, filled.frame_len());
-                    judged = self.judge_query(frame_len).unwrap_or(judged);
-                }
-                Err(fault) => return self.refuse_query(frame_len, fault),
+            match self.find_shard(header, judged).await? {
+                Ok(found) => (header, judged) = found,
+                Err(taken) => return Ok(taken),
             }
+            frame_len = header.frame_len();
         }
         if judged.is_uncertain() {
             self.await_functions(&judged.verdict).await;
             judged = self.judge_query(frame_len).unwrap_or(judged);
-        }
-        if self.shards.is_some() {
-            match self.route_query(header, judged).await? {
-                Routed::Here(here) => judged = here,
-                Routed::Done(taken) => return Ok(taken),
-            }
         }
         let sql = query_text(&self.io, frame_len).unwrap_or_default();
         let naming = judged.has(Marks::NAMES) || self.executes_within(sql, &judged);
@@ -96,6 +87,30 @@ impl Session {
         self.note_ending(judged.verdict.marks);
         self.begin_filling();
         Ok(self.send_query(frame_len, named.as_deref(), &judged))
+    }
+
+    /// Fills in the ids that the query at the front of the inbox needs, and turns to its shard; or takes it, if it is for several.
+    async fn find_shard(
+        &mut self,
+        header: Header,
+        judged: Judged,
+    ) -> Result<Result<(Header, Judged), Taken>, Fault> {
+        let filled = match self.fill_query(header, &judged).await {
+            Ok(filled) => filled,
+            Err(fault) => return self.refuse_query(header.frame_len(), fault).map(Err),
+        };
+        let (header, mut judged) = match filled {
+            Some(filled) => (filled, self.judge_query(filled.frame_len()).unwrap_or(judged)),
+            None => (header, judged),
+        };
+        if judged.is_uncertain() {
+            self.await_functions(&judged.verdict).await;
+            judged = self.judge_query(header.frame_len()).unwrap_or(judged);
+        }
+        Ok(match self.route_query(header, judged).await? {
+            Routed::Here(judged) => Ok((header, judged)),
+            Routed::Done(taken) => Err(taken),
+        })
     }
 
     /// Sends the query; one that names statements as the server knows them.

@@ -211,6 +211,7 @@ impl Session {
     }
 
     /// The same as a part of the client's transaction.
+    #[expect(clippy::too_many_arguments, reason = "a step of `write_across`, which lends it all that it has")]
     async fn write_spanning(
         &mut self,
         many: &Many,

@@ -97,6 +97,7 @@ impl Session {
     }
 
     /// Gathers on these legs.
+    #[expect(clippy::too_many_arguments, reason = "a step of `gather_from`, which lends it all that it has")]
     async fn gather_on(
         &mut self,
         gather: &Gather,
