@@ -184,6 +184,7 @@ async fn commits_on_all_or_says_why_on_none() {
     seats[1].wire.query("SELECT 1/0").await;
     let fault = commit(&group, &mut seats).await.expect_err("a failed transaction");
     assert_eq!(fault.sqlstate, "25P02");
+    drop(seats);
     // A constraint that is checked at the end: the server's own word.
     let table = "CREATE TABLE late (id int UNIQUE DEFERRABLE INITIALLY DEFERRED); GRANT ALL ON late TO app";
     shards.server(2).sql(table).await;

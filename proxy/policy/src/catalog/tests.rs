@@ -243,9 +243,9 @@ fn nothing_is_known_at_first() {
 fn rows_are_checked() {
     use crate::queries::Question;
     let mut rows = Rows::default();
-    let good = [Some("s"), Some("f"), Some("i"), Some("t"), None, Some("f"), Some("f"), None];
+    let good = [Some("s"), Some("f"), Some("i"), Some("t"), None, Some("f"), Some("f"), None, Some("f")];
     assert_eq!(rows.add(Question::Functions, &good), Ok(()));
-    let bad = [Some("s"), Some("f"), Some("x"), Some("t"), Some(""), Some("f"), Some("f"), None];
+    let bad = [Some("s"), Some("f"), Some("x"), Some("t"), Some(""), Some("f"), Some("f"), None, Some("f")];
     assert_eq!(rows.add(Question::Functions, &bad).unwrap_err().column, 2);
     assert_eq!(rows.add(Question::Policies, &good[..1]).unwrap_err().column, 1);
 }

@@ -110,7 +110,7 @@ fn contradictions_are_told_where_they_stand() {
         ("{id: a, reference: true}", "`id` means nothing"),
         ("{function: hash}", "`function` means nothing"),
         ("{shard_key: a, also: [[b, c]]}", "`also` has a key of 2 columns, `shard_key` has 1"),
-        ("{shard_key: [a, b], also: [c, d]}", ": table `t`: `also` has a key of 1 columns"),
+        ("{shard_key: [a, b], also: [c]}", ": table `t`: `also` has a key of 1 columns"),
         ("{shard_key: [a, a]}", "`a` is twice in one key"),
         ("{shard_key: a, also: [b, a]}", ": table `t`: `a` is a key already"),
         ("{shard_key: [a, b], function: modulo}", "`modulo` takes a key of one column"),

@@ -15,7 +15,8 @@ fn catalog() -> Catalog {
     let relation = ["public", "agents", "r", "f", "f", "f", "f", "f", ""];
     rows.add(Question::Relations, &relation.map(Some)).expect("a relation");
     for (place, name, oid) in [("1", "id", "23"), ("2", "agent_id", "23"), ("3", "said", "25")] {
-        rows.add(Question::Columns, &["public", "agents", name, oid, place].map(Some)).expect("a column");
+        let column = ["public", "agents", name, oid, place, oid, "d", "t", "f"];
+        rows.add(Question::Columns, &column.map(Some)).expect("a column");
     }
     Catalog::build(&rows, &Overrides::default())
 }

@@ -149,10 +149,8 @@ SELECT f.initiator_id, f.recipient_id FROM friendships f WHERE f.initiator_id IN
 SELECT c.id, (SELECT count(*) FROM agents a WHERE a.community_id = c.id AND a.id < 10) FROM communities c;
 SELECT a.id FROM agents a WHERE EXISTS (SELECT 1 FROM settings s WHERE s.agent_id = a.id AND s.value IS NOT NULL);
 SELECT a.id, s.id FROM agents a, LATERAL (SELECT i.id FROM interactions i WHERE i.recipient_id = a.id AND i.initiator_id = 5 ORDER BY i.id LIMIT 2) s;
-SELECT a.id, x.id FROM agents x LEFT JOIN agents a ON a.id = x.community_id AND a.id IN (1, 2) WHERE EXISTS (SELECT 1 FROM interactions i WHERE i.recipient_id = a.id);
 SELECT a.id, i.id FROM agents a JOIN interactions i ON i.recipient_id = a.id WHERE a.id < 6;
 SELECT a.id, i.id FROM agents a JOIN interactions i ON i.recipient_id = a.id WHERE a.id BETWEEN 3 AND 6 AND i.id > 4;
 SELECT a.id, i.id FROM agents a JOIN interactions i ON i.recipient_id = a.id WHERE a.id = 3 OR a.id = 5 OR a.id IN (7, 9);
 SELECT a.id, i.id FROM agents a LEFT JOIN interactions i ON i.recipient_id = a.id AND i.initiator_id >= 3 AND i.initiator_id < 9;
 SELECT o.total, a.id FROM orders o JOIN agents a ON a.id = o.agent_id WHERE o.region IN ('eu', 'us') AND o.number IN (1, 2);
-SELECT i.id, f.recipient_id, a.name FROM interactions i JOIN friendships f ON f.initiator_id = i.initiator_id JOIN agents a ON a.id = f.recipient_id WHERE i.initiator_id > 18;
