@@ -92,7 +92,7 @@ impl Session {
         let numbers = self.shards_of(&gather.on, run.asked)?;
         let mut legs = self.lease_legs(&numbers).await?;
         let outcome = self.gather_on(gather, run, &found, (&sql, &types), &mut legs, &mut sink).await;
-        self.return_legs(legs, true).await;
+        self.return_legs(legs, outcome.is_err()).await;
         outcome
     }
 
