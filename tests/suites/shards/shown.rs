@@ -63,7 +63,7 @@ async fn counts_are_of_what_was_done() {
     assert!(shards.iter().all(|row| row["state"] == "up" && row["database"] == SOCIAL), "{shards:?}");
     wire.run(SEVERAL).await;
     wire.run("INSERT INTO agents (id, name) VALUES (6, 'a'), (7, 'b')").await;
-    wire.run(NOT_ONE_BY_ONE).await;
+    assert_eq!(wire.error(NOT_ONE_BY_ONE).await, "0A000");
     let stats = show(&console, "SHOW SHARD_STATS").await;
     let count = |what: &str| {
         let rows = stats.iter().filter(|row| row["what"] == what);

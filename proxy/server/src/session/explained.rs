@@ -19,8 +19,11 @@ use crate::transport::buffer::Buffer;
 impl Session {
     /// The same as [`Self::explain_in_place`] for a `Query`, with a catalog that is known: the query itself would wait for it.
     pub(super) async fn explain_query(&mut self, header: Header) -> Header {
-        if self.asks_for_route(header).is_some() && self.shared.account.database.is_catalog_awaited() {
-            self.await_catalog().await;
+        if self.asks_for_route(header).is_some() {
+            self.await_all_catalogs().await;
+            if self.shared.account.database.is_catalog_awaited() {
+                self.await_catalog().await;
+            }
         }
         self.explain_in_place(header)
     }

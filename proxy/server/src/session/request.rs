@@ -277,6 +277,7 @@ impl Session {
         self.flow.filling = None;
         self.io.settle_approved();
         self.io.to_client.extend(&fault.encode("ERROR"));
+        self.fail_spanning();
         if self.flow.begun.is_some() {
             self.status = TransactionStatus::Failed;
             self.note_answered();

@@ -136,7 +136,12 @@ impl Session {
             return Ok(known);
         }
         let at = self.shards.as_ref().map_or(0, |shards| shards.at);
-        let mut leg = self.lease_leg(at).await?;
+        // A shard that takes no part in the transaction does not begin to for this.
+        if self.spans() && self.spanning_shard().is_none() {
+            let mut leg = self.open_leg(at).ok_or_else(no_shards)?;
+            return self.describe_on(&mut leg, asked.sql, &types).await;
+        }
+        let mut leg = self.lease_leg(self.spanning_shard().unwrap_or(at)).await?;
         let described = self.describe_on(&mut leg, asked.sql, &types).await;
         self.return_legs(vec![leg], described.is_err()).await;
         described

@@ -57,6 +57,12 @@ impl Session {
         self.shards.as_mut()?.spanning.as_deref_mut()
     }
 
+    /// A shard that takes part in the transaction.
+    pub(super) fn spanning_shard(&self) -> Option<usize> {
+        let spanning = self.shards.as_ref()?.spanning.as_ref()?;
+        spanning.legs.first().map(|leg| leg.shard)
+    }
+
     /// An inner session on a shard: the transaction's own, if there is one.
     pub(super) async fn lease_leg(&mut self, shard: usize) -> Result<Leg, Fault> {
         if let Some(spanning) = self.spanning() {
@@ -235,7 +241,7 @@ impl Session {
     }
 
     /// A statement of the transaction has failed, and so has the transaction.
-    pub(super) fn fail_spanning(&mut self) {
+    pub(in crate::session) fn fail_spanning(&mut self) {
         if let Some(spanning) = self.spanning() {
             spanning.broken |= spanning.leased > 0;
             self.status = TransactionStatus::Failed;

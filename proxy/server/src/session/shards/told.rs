@@ -25,7 +25,8 @@ impl Session {
         let Some(shards) = &self.shards else { return Vec::new() };
         let group = &shards.group;
         let policies = self.shared.policies.load();
-        let catalog = self.shared.account.database.catalog();
+        let Some(first) = shards.lanes.first() else { return Vec::new() };
+        let catalog = first.account.database.catalog();
         let set = &policies.set;
         let (tables, version) = (set.tables(), set.version());
         let terms = Terms {

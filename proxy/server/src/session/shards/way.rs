@@ -47,6 +47,16 @@ impl Session {
         }
     }
 
+    /// Waits for the catalogs of all shards that are being read.
+    pub(in crate::session) async fn await_all_catalogs(&self) {
+        for lane in self.shards.iter().flat_map(|shards| shards.lanes.iter()) {
+            if lane.account.database.is_catalog_awaited() {
+                let limit = lane.cluster.config().health_timeout;
+                Box::pin(lane.account.database.catalog_known(limit)).await;
+            }
+        }
+    }
+
     /// Whether the session may turn to another shard: nothing is held there, nor under way.
     pub(super) fn may_turn(&self) -> bool {
         self.held.is_none()
