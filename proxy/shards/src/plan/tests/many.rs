@@ -214,7 +214,7 @@ fn limits_under_a_cast() {
                 "all, append offset 3: SELECT id FROM agents LIMIT NULL::bigint",
             ),
             ("SELECT id FROM agents LIMIT 5.5::int", "refused Order: LIMIT (5.5)::int"),
-            ("SELECT id FROM agents LIMIT 40000::smallint", "refused Order: LIMIT (40000)::smallint"),
+            ("SELECT id FROM agents LIMIT 40000::smallint", "refused Order: LIMIT 40000::smallint"),
             ("SELECT id FROM agents LIMIT $1::numeric", "refused Order: LIMIT $1::numeric"),
         ],
     );
