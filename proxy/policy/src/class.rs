@@ -142,26 +142,17 @@ fn is_only_planned(statement: &Statement) -> bool {
 
 /// Statements that follow the session and touch no data themselves.
 fn is_session(kind: &Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Begin(_)
-            | Kind::Commit { .. }
-            | Kind::Rollback { .. }
-            | Kind::Savepoint(_)
-            | Kind::Release(_)
-            | Kind::RollbackTo(_)
-            | Kind::SetTransaction(_)
-            | Kind::SetSessionCharacteristics(_)
-            | Kind::Set(_)
-            | Kind::Reset(_)
-            | Kind::ResetAll
-            | Kind::Discard(_)
-            | Kind::Prepare(_)
-            | Kind::Deallocate(_)
-            | Kind::Fetch
-            | Kind::Move
-            | Kind::CloseCursor(_)
-    )
+    kind.steers_transaction()
+        || kind.sets()
+        || matches!(
+            kind,
+            Kind::Discard(_)
+                | Kind::Prepare(_)
+                | Kind::Deallocate(_)
+                | Kind::Fetch
+                | Kind::Move
+                | Kind::CloseCursor(_)
+        )
 }
 
 #[cfg(test)]

@@ -154,26 +154,17 @@ fn is_data(statement: &Statement) -> bool {
 
 /// Statements that touch no relation themselves.
 fn is_control(kind: &Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Begin(_)
-            | Kind::Commit { .. }
-            | Kind::Rollback { .. }
-            | Kind::Savepoint(_)
-            | Kind::Release(_)
-            | Kind::RollbackTo(_)
-            | Kind::SetTransaction(_)
-            | Kind::SetSessionCharacteristics(_)
-            | Kind::Set(_)
-            | Kind::Reset(_)
-            | Kind::ResetAll
-            | Kind::Listen(_)
-            | Kind::Unlisten(_)
-            | Kind::Notify
-            | Kind::Prepare(_)
-            | Kind::Deallocate(_)
-            | Kind::CloseCursor(_)
-    )
+    kind.steers_transaction()
+        || kind.sets()
+        || matches!(
+            kind,
+            Kind::Listen(_)
+                | Kind::Unlisten(_)
+                | Kind::Notify
+                | Kind::Prepare(_)
+                | Kind::Deallocate(_)
+                | Kind::CloseCursor(_)
+        )
 }
 
 #[cfg(test)]

@@ -100,6 +100,29 @@ pub enum Kind {
     Other,
 }
 
+impl Kind {
+    /// Whether it begins, steers or ends a transaction of the session's own.
+    #[must_use]
+    pub fn steers_transaction(&self) -> bool {
+        matches!(
+            self,
+            Self::Begin(_)
+                | Self::Commit { .. }
+                | Self::Rollback { .. }
+                | Self::Savepoint(_)
+                | Self::Release(_)
+                | Self::RollbackTo(_)
+                | Self::SetTransaction(_)
+        )
+    }
+
+    /// Whether it sets or resets settings of the session.
+    #[must_use]
+    pub fn sets(&self) -> bool {
+        matches!(self, Self::Set(_) | Self::SetSessionCharacteristics(_) | Self::Reset(_) | Self::ResetAll)
+    }
+}
+
 /// The other end of a `COPY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopyPeer {

@@ -5,45 +5,39 @@ use std::borrow::Cow;
 use pointsman_cache::{KeyText, KeyType, RelationTags, Tag, Tags};
 use pointsman_policy::caching::{Change, Dependence, Pinned, RowTag};
 use pointsman_policy::catalog::Catalog;
-use pointsman_sql::{KeyValue, Literal, LiteralKind, Relation, ValueRef, literal_value};
-use pointsman_wire::frontend::BindParameters;
+use pointsman_shards::values::{Parameter, Values};
+use pointsman_sql::{KeyValue, LiteralKind, Relation, ValueRef};
 
-/// The values of one execution: the literals of its text, and what was bound to its parameters.
-#[derive(Clone, Copy)]
-pub struct Values<'a> {
-    /// The text.
-    pub sql: &'a [u8],
-    /// Its literals.
-    pub literals: &'a [Literal],
-    /// What was bound.
-    pub parameters: Option<&'a BindParameters<'a>>,
-    /// The types of the parameters, where they are known; 0 where not.
-    pub types: &'a [u32],
-    /// Whether texts of the client are UTF-8, as the database's are.
-    pub utf8: bool,
+/// What the cache reads in the values of one execution.
+pub trait Forms<'a> {
+    /// A value in the one form that equal values of this kind have.
+    fn form(&self, value: ValueRef, kind: KeyType) -> Option<KeyText>;
+    /// A value as text for a tag's name.
+    fn shown(&self, value: ValueRef) -> Option<Cow<'a, [u8]>>;
 }
 
-impl<'a> Values<'a> {
-    /// A value in the one form that equal values of this kind have.
-    pub fn form(&self, value: ValueRef, kind: KeyType) -> Option<KeyText> {
+impl<'a> Forms<'a> for Values<'a> {
+    fn form(&self, value: ValueRef, kind: KeyType) -> Option<KeyText> {
         match value {
             ValueRef::Bool(_) | ValueRef::Literal(_) | ValueRef::Negative(_) => {
-                if self.is_of(value, kind) {
-                    self.text_form(&self.literal(value)?, kind)
+                if is_of(self, value, kind) {
+                    text_form(self, &self.literal(value)?, kind)
                 } else {
                     None
                 }
             }
             ValueRef::Param(number) => {
-                let (bytes, format, oid) = self.parameter(number)?;
+                let Parameter { bytes: Some(bytes), format, oid } = self.parameter(number)? else {
+                    return None;
+                };
                 // Of another type than the column, equal values may be written otherwise.
                 let same = match oid {
-                    0 => mentions(self.sql, number) == 1,
+                    0 => self.mentions_once(number),
                     oid => KeyType::of_oid(oid) == Some(kind),
                 };
                 match format {
                     _ if !same => None,
-                    0 => self.text_form(bytes, kind),
+                    0 => text_form(self, bytes, kind),
                     _ => kind.of_binary(oid, bytes),
                 }
             }
@@ -51,120 +45,82 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// A value as text for a tag's name.
-    pub fn shown(&self, value: ValueRef) -> Option<Cow<'a, [u8]>> {
+    fn shown(&self, value: ValueRef) -> Option<Cow<'a, [u8]>> {
         let ValueRef::Param(number) = value else { return self.literal(value) };
-        let (bytes, format, oid) = self.parameter(number)?;
+        let Parameter { bytes: Some(bytes), format, oid } = self.parameter(number)? else { return None };
         if format == 0 {
             return Some(Cow::Borrowed(bytes));
         }
         let form = KeyType::of_oid(oid)?.of_binary(oid, bytes)?;
         Some(Cow::Owned(form.as_bytes().to_vec()))
     }
+}
 
-    /// Whether a literal stands for what its text says where a value of this kind is wanted: `007` as a text is `7`.
-    fn is_of(&self, value: ValueRef, kind: KeyType) -> bool {
-        let literal = |index: usize| self.literals.get(index).map(|literal| literal.kind);
-        match value {
-            ValueRef::Bool(_) => kind == KeyType::Bool,
-            ValueRef::Negative(index) => {
-                kind == KeyType::Integer && literal(index) == Some(LiteralKind::Integer)
-            }
-            ValueRef::Literal(index) => match literal(index) {
-                Some(LiteralKind::Integer) => kind == KeyType::Integer,
-                Some(LiteralKind::Number | LiteralKind::BitString) | None => false,
-                Some(_) => true,
-            },
-            _ => false,
-        }
-    }
-
-    fn text_form(&self, text: &[u8], kind: KeyType) -> Option<KeyText> {
-        if kind == KeyType::Text && !self.utf8 && !text.is_ascii() {
-            return None;
-        }
-        kind.of_text(text)
-    }
-
-    /// The value of a literal as text.
-    fn literal(&self, value: ValueRef) -> Option<Cow<'a, [u8]>> {
-        match value {
-            ValueRef::Bool(value) => Some(Cow::Borrowed(if value { b"t" } else { b"f" })),
-            ValueRef::Literal(index) => {
-                let literal = self.literals.get(index)?;
-                match literal.kind {
-                    LiteralKind::Integer => Some(Cow::Borrowed(literal.raw(self.sql))),
-                    _ => Some(Cow::Owned(literal_value(self.sql, literal)?.into_bytes())),
-                }
-            }
-            ValueRef::Negative(index) => {
-                let raw = self.literals.get(index)?.raw(self.sql);
-                Some(Cow::Owned([b"-", raw].concat()))
-            }
-            _ => None,
-        }
-    }
-
-    fn parameter(&self, number: u32) -> Option<(&'a [u8], i16, u32)> {
-        let index = usize::try_from(number).ok()?.checked_sub(1)?;
-        let parameters = self.parameters?;
-        let bytes = (*parameters.values.get(index)?)?;
-        Some((bytes, parameters.format(index), self.types.get(index).copied().unwrap_or(0)))
-    }
-
-    /// Calls `each` with every value of a pinned column; false if one has no form.
-    fn each(&self, pinned: &Pinned, mut each: impl FnMut(&[u8])) -> bool {
-        let Some(kind) = KeyType::of_oid(pinned.column.type_oid) else { return false };
-        let mut one = |value: ValueRef| match self.form(value, kind) {
-            Some(form) => {
-                each(form.as_bytes());
-                true
-            }
-            None => false,
-        };
-        match &pinned.value {
-            KeyValue::Eq(value) => one(*value),
-            KeyValue::In(values) => values.iter().all(|value| one(*value)),
-            KeyValue::AnyArray(value) => self.each_of_array(*value, kind, each),
-        }
-    }
-
-    fn each_of_array(&self, array: ValueRef, kind: KeyType, mut each: impl FnMut(&[u8])) -> bool {
-        let mut form = |form: Option<KeyText>| match form {
-            Some(form) => {
-                each(form.as_bytes());
-                true
-            }
-            None => false,
-        };
-        if let ValueRef::Param(number) = array
-            && let Some((bytes, format, _)) = self.parameter(number)
-            && format != 0
-        {
-            return binary_elements(bytes, |oid, element| form(kind.of_binary(oid, element))).is_some();
-        }
-        let Some(text) = self.shown(array) else { return false };
-        let Some(inside) = text.strip_prefix(b"{").and_then(|text| text.strip_suffix(b"}")) else {
-            return false;
-        };
-        // Quoted elements and arrays of arrays are left to the relation at large.
-        let plain = !inside.iter().any(|byte| matches!(byte, b'"' | b'\\' | b'{' | b'}'));
-        plain
-            && (inside.trim_ascii().is_empty()
-                || inside.split(|byte| *byte == b',').all(|element| {
-                    let element = element.trim_ascii();
-                    !element.eq_ignore_ascii_case(b"null") && form(self.text_form(element, kind))
-                }))
+/// Whether a literal stands for what its text says where a value of this kind is wanted: `007` as a text is `7`.
+fn is_of(values: &Values<'_>, value: ValueRef, kind: KeyType) -> bool {
+    let literal = |index: usize| values.literals.get(index).map(|literal| literal.kind);
+    match value {
+        ValueRef::Bool(_) => kind == KeyType::Bool,
+        ValueRef::Negative(index) => kind == KeyType::Integer && literal(index) == Some(LiteralKind::Integer),
+        ValueRef::Literal(index) => match literal(index) {
+            Some(LiteralKind::Integer) => kind == KeyType::Integer,
+            Some(LiteralKind::Number | LiteralKind::BitString) | None => false,
+            Some(_) => true,
+        },
+        _ => false,
     }
 }
 
-/// How often a text mentions a parameter, at the most: one whose type is left open, and that stands nowhere else, has that of
-/// the column that it is compared with.
-fn mentions(sql: &[u8], number: u32) -> usize {
-    let name = format!("${number}");
-    let name = name.as_bytes();
-    let whole = |at: &usize| !sql.get(at + name.len()).is_some_and(u8::is_ascii_digit);
-    memchr::memmem::find_iter(sql, name).filter(whole).count()
+fn text_form(values: &Values<'_>, text: &[u8], kind: KeyType) -> Option<KeyText> {
+    if kind == KeyType::Text && !values.utf8 && !text.is_ascii() {
+        return None;
+    }
+    kind.of_text(text)
+}
+
+/// Calls `each` with every value of a pinned column; false if one has no form.
+fn each(values: &Values<'_>, pinned: &Pinned, mut each: impl FnMut(&[u8])) -> bool {
+    let Some(kind) = KeyType::of_oid(pinned.column.type_oid) else { return false };
+    let mut one = |value: ValueRef| match values.form(value, kind) {
+        Some(form) => {
+            each(form.as_bytes());
+            true
+        }
+        None => false,
+    };
+    match &pinned.value {
+        KeyValue::Eq(value) => one(*value),
+        KeyValue::In(listed) => listed.iter().all(|value| one(*value)),
+        KeyValue::AnyArray(value) => each_of_array(values, *value, kind, each),
+    }
+}
+
+fn each_of_array(values: &Values<'_>, array: ValueRef, kind: KeyType, mut each: impl FnMut(&[u8])) -> bool {
+    let mut form = |form: Option<KeyText>| match form {
+        Some(form) => {
+            each(form.as_bytes());
+            true
+        }
+        None => false,
+    };
+    if let ValueRef::Param(number) = array
+        && let Some(Parameter { bytes: Some(bytes), format, .. }) = values.parameter(number)
+        && format != 0
+    {
+        return binary_elements(bytes, |oid, element| form(kind.of_binary(oid, element))).is_some();
+    }
+    let Some(text) = values.shown(array) else { return false };
+    let Some(inside) = text.strip_prefix(b"{").and_then(|text| text.strip_suffix(b"}")) else {
+        return false;
+    };
+    // Quoted elements and arrays of arrays are left to the relation at large.
+    let plain = !inside.iter().any(|byte| matches!(byte, b'"' | b'\\' | b'{' | b'}'));
+    plain
+        && (inside.trim_ascii().is_empty()
+            || inside.split(|byte| *byte == b',').all(|element| {
+                let element = element.trim_ascii();
+                !element.eq_ignore_ascii_case(b"null") && form(text_form(values, element, kind))
+            }))
 }
 
 /// The elements of an array in binary, one dimension, none of them null.
@@ -200,7 +156,7 @@ pub fn read(dependences: &[Dependence], values: &Values<'_>, space: &[u8], tags:
     for dependence in dependences {
         let relation = relation(space, dependence.slot);
         let pinned = dependence.pinned.as_ref().is_some_and(|pinned| {
-            values.each(pinned, |value| tags.reads_key(relation, pinned.column.name.as_bytes(), value))
+            each(values, pinned, |value| tags.reads_key(relation, pinned.column.name.as_bytes(), value))
         });
         if !pinned {
             tags.reads(relation);
@@ -215,7 +171,7 @@ pub fn written(changes: &[Change], values: &Values<'_>, space: &[u8], tags: &mut
         let known = change.keys.as_ref().is_some_and(|keys| {
             !keys.is_empty()
                 && keys.iter().all(|pinned| {
-                    values.each(pinned, |value| {
+                    each(values, pinned, |value| {
                         tags.writes_key(relation, pinned.column.name.as_bytes(), value);
                     })
                 })

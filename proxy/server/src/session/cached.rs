@@ -11,6 +11,7 @@ use pointsman_cache::{
     Protocol, Tags,
 };
 use pointsman_policy::caching::{Caching, KeyPart, Scope, TagTemplate, value_of};
+use pointsman_shards::Values;
 use pointsman_sql::{ClientEncoding, Facts};
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::frontend::BindParameters;
@@ -20,7 +21,7 @@ use super::filling::{DependsOn, Filling};
 use super::judge::{judge, with_text};
 use super::pins::Pins;
 use super::request::Request;
-use crate::caching::tags::{self, Naming, Values};
+use crate::caching::tags::{self, Forms as _, Naming};
 use crate::caching::verdict::Plans;
 use crate::fault::Fault;
 use crate::policies::RuleCounts;

@@ -311,21 +311,11 @@ fn kind(facts: &Facts) -> StatementKind {
         Kind::Update => StatementKind::Update,
         Kind::Delete => StatementKind::Delete,
         Kind::CopyFrom(_) | Kind::CopyTo(_) => StatementKind::Copy,
-        Kind::Begin(_)
-        | Kind::Commit { .. }
-        | Kind::Rollback { .. }
-        | Kind::Savepoint(_)
-        | Kind::Release(_)
-        | Kind::RollbackTo(_)
-        | Kind::PrepareTransaction
-        | Kind::CommitPrepared
-        | Kind::RollbackPrepared
-        | Kind::SetTransaction(_) => StatementKind::Transaction,
-        Kind::Set(_)
-        | Kind::SetSessionCharacteristics(_)
-        | Kind::Reset(_)
-        | Kind::ResetAll
-        | Kind::Discard(_) => StatementKind::Set,
+        Kind::PrepareTransaction | Kind::CommitPrepared | Kind::RollbackPrepared => {
+            StatementKind::Transaction
+        }
+        kind if kind.steers_transaction() => StatementKind::Transaction,
+        kind if kind.sets() || matches!(kind, Kind::Discard(_)) => StatementKind::Set,
         Kind::Ddl => StatementKind::Ddl,
         _ => StatementKind::Other,
     }

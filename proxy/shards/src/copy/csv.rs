@@ -2,7 +2,7 @@
 
 use memchr::memchr2;
 
-use super::{Fault, Field};
+use super::{Fault, Field, note};
 use crate::plan::CopyFormat;
 
 /// Finds the columns asked for, from 0 and in any order.
@@ -33,11 +33,7 @@ pub(super) fn fields(
             } else {
                 Field::Null
             };
-            columns
-                .iter()
-                .zip(&mut *found)
-                .filter(|(one, _)| **one == column)
-                .for_each(|(_, slot)| *slot = field);
+            note(columns, found, column, field);
         }
         if column < last && end == line.len() {
             return Err(Fault::Short);

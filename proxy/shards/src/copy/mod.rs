@@ -124,6 +124,12 @@ impl<'a> Row<'a> {
     }
 }
 
+/// Puts a column's value wherever the key has that column.
+fn note(columns: &[usize], found: &mut [Field], column: usize, field: Field) {
+    let slots = columns.iter().zip(found).filter(|(one, _)| **one == column);
+    slots.for_each(|(_, slot)| *slot = field);
+}
+
 #[derive(Debug)]
 enum Scanner {
     Lines(Lines),

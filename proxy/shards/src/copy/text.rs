@@ -2,7 +2,7 @@
 
 use memchr::memchr2;
 
-use super::{Fault, Field};
+use super::{Fault, Field, note};
 
 /// Finds the columns asked for, from 0 and in any order.
 pub(super) fn fields(
@@ -20,11 +20,7 @@ pub(super) fn fields(
         if columns.contains(&column) {
             let is_null = line[start..end] == *null;
             let field = if is_null { Field::Null } else { Field::Value(start, end, escaped) };
-            columns
-                .iter()
-                .zip(&mut *found)
-                .filter(|(one, _)| **one == column)
-                .for_each(|(_, slot)| *slot = field);
+            note(columns, found, column, field);
         }
         if column < last && end == line.len() {
             return Err(Fault::Short);

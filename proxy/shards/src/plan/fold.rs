@@ -79,6 +79,17 @@ fn finish(
     Ok(Gather { lookups: all, sql: text::of_query(&last)?, on: Pick::Any, hidden: 0, merge: append() })
 }
 
+/// Changes what `ORDER BY` and `DISTINCT ON` say of input columns; what names an output column means it in the last query, too.
+fn inputs_named(
+    query: &pb::SelectStmt,
+    last: &mut pb::SelectStmt,
+    mut over: impl FnMut(&Node, &mut Node) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let sorted = query.sort_clause.iter().zip(&mut last.sort_clause);
+    let mut all = sorted.chain(query.distinct_clause.iter().zip(&mut last.distinct_clause));
+    all.try_for_each(|(node, copy)| if is_output(query, node) { Ok(()) } else { over(node, copy) })
+}
+
 /// The numbers of the lookups that a query reads.
 fn lookups_in(query: &pb::SelectStmt) -> HashSet<u32> {
     let mut found = HashSet::new();
@@ -170,12 +181,7 @@ impl Fold<'_, '_> {
         for (node, copy) in query.window_clause.iter().zip(&mut last.window_clause) {
             self.over(node, copy)?;
         }
-        let by_name = query.sort_clause.iter().zip(&mut last.sort_clause);
-        for (node, copy) in by_name.chain(query.distinct_clause.iter().zip(&mut last.distinct_clause)) {
-            if !is_output(query, node) {
-                self.over(node, copy)?;
-            }
-        }
+        inputs_named(query, &mut last, |node, copy| self.over(node, copy))?;
         Ok(last)
     }
 

@@ -1,5 +1,7 @@
 //! What values become: one form for equal ones, or the table at large.
 
+use pointsman_wire::frontend::BindParameters;
+
 use super::*;
 use pointsman_policy::caching::KeyColumn;
 use pointsman_sql::LexRules;

@@ -89,21 +89,15 @@ impl Session {
         &mut self,
         shard: usize,
         asked: &Execution<'_>,
-        describe: Option<&[i16]>,
     ) -> Result<Outcome, Fault> {
         let mut leg = self.lease_leg(shard).await?;
-        let outcome = self.pass_execution(&mut leg, asked, describe).await;
+        let outcome = self.pass_execution(&mut leg, asked).await;
         self.return_legs(vec![leg], outcome.is_err()).await;
         self.note_written_on(shard);
         outcome
     }
 
-    async fn pass_execution(
-        &mut self,
-        leg: &mut Leg,
-        asked: &Execution<'_>,
-        describe: Option<&[i16]>,
-    ) -> Result<Outcome, Fault> {
+    async fn pass_execution(&mut self, leg: &mut Leg, asked: &Execution<'_>) -> Result<Outcome, Fault> {
         self.put_execution(leg, asked, asked.sql)?;
         let mut failed = None;
         loop {
@@ -119,7 +113,6 @@ impl Session {
                     .hint("COPY outside of the transaction, or on a connection that keeps nothing."));
                 }
                 b'1' | b'2' | b'n' => {}
-                b'T' if describe.is_none() => {}
                 _ => {
                     self.emit(&frame.bytes).await?;
                 }
@@ -153,7 +146,6 @@ impl Session {
         many: &Many,
         planned: &Planned,
         asked: &Execution<'_>,
-        describe: Option<&[i16]>,
     ) -> Result<Outcome, Fault> {
         let two_phase = self.two_phase()?;
         let Picked::Shards(set) = self.picked(planned, asked)? else { return Err(no_shards()) };
@@ -162,7 +154,7 @@ impl Session {
         self.count_across(|counts| &counts.written);
         let texts = self.texts(many, asked, set.iter())?;
         if self.spans() {
-            return self.write_spanning(many, asked, &texts, limit, describe).await;
+            return self.write_spanning(many, asked, &texts, limit).await;
         }
         let mut legs: Vec<Leg> = texts.iter().filter_map(|(shard, _)| self.open_leg(*shard)).collect();
         for (leg, (_, text)) in legs.iter_mut().zip(&texts) {
@@ -190,7 +182,7 @@ impl Session {
             self.note_written_on(*shard);
         }
         self.warn(&outcome);
-        self.answer_writes(many, asked, replies, describe).await
+        self.answer_writes(many, asked, replies).await
     }
 
     /// What commits on several shards, if that is allowed.
@@ -216,14 +208,12 @@ impl Session {
     }
 
     /// The same as a part of the client's transaction.
-    #[expect(clippy::too_many_arguments, reason = "a step of `write_across`, which lends it all that it has")]
     async fn write_spanning(
         &mut self,
         many: &Many,
         asked: &Execution<'_>,
         texts: &[(usize, Vec<u8>)],
         limit: usize,
-        describe: Option<&[i16]>,
     ) -> Result<Outcome, Fault> {
         let numbers: Vec<usize> = texts.iter().map(|(shard, _)| *shard).collect();
         let mut legs = self.lease_legs(&numbers).await?;
@@ -232,7 +222,7 @@ impl Session {
         }
         let replies = self.attend_work(false, replies(&mut legs, limit, 1)).await;
         self.return_legs(legs, replies.is_err()).await;
-        self.answer_writes(many, asked, replies?, describe).await
+        self.answer_writes(many, asked, replies?).await
     }
 
     /// What each shard is to run.
@@ -260,7 +250,7 @@ impl Session {
     fn owners(&self, insert: &Insert, asked: &Execution<'_>) -> Result<Vec<usize>, Fault> {
         let count = self.shards.as_ref().map_or(1, |shards| shards.len());
         with_text(asked.sql, self.wants.rules(), |literals, _| {
-            let values = self.shard_values(asked, literals);
+            let values = self.values(asked, literals);
             let owner = |row: &pointsman_shards::plan::InsertRow| row.key.shard(&values, count);
             insert.rows.iter().map(owner).collect::<Result<_, _>>().map_err(super::way::no_shard)
         })
@@ -327,13 +317,12 @@ impl Session {
         many: &Many,
         asked: &Execution<'_>,
         replies: Vec<(usize, Reply)>,
-        describe: Option<&[i16]>,
     ) -> Result<Outcome, Fault> {
         for notice in replies.iter().flat_map(|(_, reply)| &reply.notices) {
             self.io.to_client.extend(notice);
         }
         let first = replies.first().map(|(_, reply)| reply);
-        if let (Some(_), Some(description)) = (describe, first.and_then(|reply| reply.description.as_ref())) {
+        if let Some(description) = first.and_then(|reply| reply.description.as_ref()) {
             self.io.to_client.extend(description);
         }
         let tag = match many {

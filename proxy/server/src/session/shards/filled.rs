@@ -157,7 +157,7 @@ impl Session {
         let (mut number, mut keys) = (first, Vec::new());
         let shown = with_text(text.as_bytes(), self.wants.rules(), |literals, _| {
             let asked = Execution::of_text(text.as_bytes());
-            let values = self.shard_values(&asked, literals);
+            let values = self.values(&asked, literals);
             with_shards(text, |argument, value| {
                 let shard_of = self.shard_of()?;
                 let ValueRef::Param(key) = value else { return shard_of.number(argument, value, &values) };
@@ -222,7 +222,7 @@ impl Session {
         let types = self.text_and_types(bind.statement).map(|(_, types)| types).unwrap_or_default();
         let types = self.parameter_types(bind.statement, &types);
         let asked = Execution::of_bound(&filled.text, &[], &types, Some(own));
-        let (values, shard_of) = (self.shard_values(&asked, &[]), self.shard_of()?);
+        let (values, shard_of) = (self.values(&asked, &[]), self.shard_of()?);
         let shard = |number: &u32| {
             let key = values.key(ValueRef::Param(*number), shard_of.kind);
             let key = key.ok_or_else(|| unclear(&format!("${number}")))?;

@@ -130,7 +130,7 @@ impl Session {
         shards.turn = (shards.turn + 1) % count.max(1);
         let turn = shards.turn;
         let picked = with_text(asked.sql, self.wants.rules(), |literals, _| {
-            on.shards(&self.shard_values(asked, literals), count).map_err(super::way::no_shard)
+            on.shards(&self.values(asked, literals), count).map_err(super::way::no_shard)
         })?;
         Ok(match picked {
             Picked::Any => vec![turn],
@@ -228,7 +228,7 @@ impl Session {
         let number = |value: Option<ValueRef>, name: &str| -> Result<Option<u64>, Fault> {
             let Some(value) = value else { return Ok(None) };
             let found = with_text(asked.sql, self.wants.rules(), |literals, _| {
-                integer(&self.shard_values(asked, literals), value)
+                integer(&self.values(asked, literals), value)
             });
             match found {
                 Some(None) => Ok(None),

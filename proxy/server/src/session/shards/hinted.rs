@@ -36,7 +36,7 @@ impl Session {
     }
 
     fn hinted_key(&self, sql: &[u8]) -> Option<String> {
-        let commented = sql.windows(COMMENT.len()).any(|window| window == COMMENT);
+        let commented = memchr::memmem::find(sql, COMMENT).is_some();
         let hint = || hints(sql, self.wants.rules()).filter(|(key, _)| *key == HINT).last();
         let by_comment = commented.then(hint).flatten().map(|(_, value)| value.trim_matches('\'').to_owned());
         by_comment.or_else(|| self.set_shard_key()).filter(|key| !key.is_empty())

@@ -175,7 +175,7 @@ impl Session {
     fn with_shard_numbers(&self, text: &str) -> Result<Option<String>, Fault> {
         with_text(text.as_bytes(), self.wants.rules(), |literals, _| {
             let asked = Execution::of_text(text.as_bytes());
-            let values = self.shard_values(&asked, literals);
+            let values = self.values(&asked, literals);
             with_shards(text, |argument, value| self.shard_of()?.number(argument, value, &values))
         })
     }

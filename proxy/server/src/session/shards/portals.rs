@@ -68,7 +68,7 @@ impl Session {
         let parameters = BindParameters::decode(&portal.rest)?;
         self.count(judged.verdict.kind);
         let asked = Execution::of_bound(&named.sql, &named.types, &described.parameters, Some(&parameters));
-        self.perform_across(&judged.facts, &planned, &asked, None).await
+        self.perform_across(&judged.facts, &planned, &asked).await
     }
 
     /// Runs a portal to its end, and keeps what it gives.

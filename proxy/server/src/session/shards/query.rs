@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pointsman_cache::Protocol;
-use pointsman_sql::{Facts, Kind, Statement, split};
+use pointsman_sql::{Facts, Kind, split};
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
@@ -66,24 +66,24 @@ impl Session {
         let inbox = std::mem::take(&mut self.io.from_client);
         let body = inbox.bytes().get(5..frame_len).unwrap_or_default();
         let way = match Query::decode(body) {
-            Ok(Query { sql }) if self.executed(sql, judged).is_some() => match self.executed(sql, judged) {
-                Some(prepared) => self.way_of_execute(sql, &prepared),
-                None => Ok(Way::Here),
-            },
-            Ok(Query { sql }) => {
-                let several = judged.facts.statements.len() > 1;
-                let opens = |one: &Statement| matches!(one.kind, Kind::Begin(_));
-                if several && self.may_span() && judged.facts.statements.iter().any(opens) {
-                    let planned = self.planned(sql, &judged.verdict, true);
-                    self.io.from_client = inbox;
-                    return Ok(planned.map_or(Way::Here, Way::Across));
-                }
-                self.find_way(&judged.verdict, &Execution::of_text(sql), several)
-            }
+            Ok(Query { sql }) => self.way_of_text(sql, judged),
             Err(_) => Ok(Way::Here),
         };
         self.io.from_client = inbox;
         way
+    }
+
+    fn way_of_text(&mut self, sql: &[u8], judged: &Judged) -> Result<Way, Fault> {
+        if let Some(prepared) = self.executed(sql, judged) {
+            return self.way_of_execute(sql, &prepared);
+        }
+        let statements = &judged.facts.statements;
+        let several = statements.len() > 1;
+        if several && self.may_span() && statements.iter().any(|one| matches!(one.kind, Kind::Begin(_))) {
+            let planned = self.planned(sql, &judged.verdict, true);
+            return Ok(planned.map_or(Way::Here, Way::Across));
+        }
+        self.find_way(&judged.verdict, &Execution::of_text(sql), several)
     }
 
     /// Performs a simple query across shards.
@@ -126,7 +126,7 @@ impl Session {
         planned: &Planned,
         asked: &Execution<'_>,
     ) -> Result<(), Fault> {
-        match Box::pin(self.perform_across(facts, planned, asked, Some(&[]))).await? {
+        match Box::pin(self.perform_across(facts, planned, asked)).await? {
             Outcome::Complete(tag) => self.io.to_client.extend(&message::command_complete(&tag)),
             Outcome::Answered => {}
         }
@@ -184,18 +184,17 @@ impl Session {
         facts: &Facts,
         planned: &Planned,
         asked: &Execution<'_>,
-        describe: Option<&[i16]>,
     ) -> Result<Outcome, Fault> {
         if !self.spans() {
             if self.may_span() && begins(facts) {
                 self.begin_spanning(asked.sql, false);
                 return Ok(Outcome::Complete("BEGIN".into()));
             }
-            return self.perform_planned(planned, asked, describe).await;
+            return self.perform_planned(planned, asked).await;
         }
         let outcome = match self.steer_spanning(facts, asked.sql).await {
             Some(outcome) => outcome,
-            None => self.perform_planned(planned, asked, describe).await,
+            None => self.perform_planned(planned, asked).await,
         };
         if outcome.is_err() {
             self.fail_spanning();
@@ -203,12 +202,7 @@ impl Session {
         outcome
     }
 
-    async fn perform_planned(
-        &mut self,
-        planned: &Planned,
-        asked: &Execution<'_>,
-        describe: Option<&[i16]>,
-    ) -> Result<Outcome, Fault> {
+    async fn perform_planned(&mut self, planned: &Planned, asked: &Execution<'_>) -> Result<Outcome, Fault> {
         let result_formats = asked.parameters.map(|own| own.result_formats.clone()).unwrap_or_default();
         let turn = self.shards.as_ref().map_or(0, |shards| shards.turn);
         let picked = match self.hinted(asked.sql, planned)? {
@@ -216,16 +210,14 @@ impl Session {
             None => self.picked(planned, asked)?,
         };
         if let Some(shard) = picked.only(turn) {
-            return self.perform_on_shard(shard, asked, describe).await;
+            return self.perform_on_shard(shard, asked).await;
         }
         match &planned.plan.many {
-            Many::Refused(refusal) => self.ask_coordinator(refusal, asked, describe).await,
+            Many::Refused(refusal) => self.ask_coordinator(refusal, asked).await,
             Many::Gather(gather) => {
                 let described = self.describe_original(asked).await?;
-                let description = match describe {
-                    Some(formats) => Some(described.with_formats(formats)?),
-                    None => None,
-                };
+                let told = asked.protocol == Protocol::Simple;
+                let description = told.then(|| described.row_description.clone());
                 let run = Run { asked, types: &described.parameters };
                 let sink = Sink::Client { formats: &result_formats, description };
                 self.count_across(|counts| &counts.gathered);
@@ -248,7 +240,7 @@ impl Session {
                 };
                 self.copy_to(*copy, asked.sql, &shards).await
             }
-            many => self.write_across(many, planned, asked, describe).await,
+            many => self.write_across(many, planned, asked).await,
         }
     }
 }
@@ -256,12 +248,7 @@ impl Session {
 impl Session {
     /// Has the coordinator answer a read that the shards cannot be asked one by one. It sees nothing of a transaction that the
     /// client has open on them.
-    async fn ask_coordinator(
-        &mut self,
-        refusal: &Refusal,
-        asked: &Execution<'_>,
-        describe: Option<&[i16]>,
-    ) -> Result<Outcome, Fault> {
+    async fn ask_coordinator(&mut self, refusal: &Refusal, asked: &Execution<'_>) -> Result<Outcome, Fault> {
         let why = Why::ALL.iter().position(|why| *why == refusal.why).unwrap_or(0);
         let rules = self.wants.rules();
         let coordinator = self.shards.as_ref().and_then(|shards| shards.coordinator());
@@ -270,7 +257,7 @@ impl Session {
         match coordinator.filter(|_| reads && !self.spans()) {
             Some(lane) => {
                 self.count_across(|counts| &counts.coordinated[why]);
-                self.perform_on_shard(lane, asked, describe).await
+                self.perform_on_shard(lane, asked).await
             }
             None => {
                 self.count_across(|counts| &counts.refused[why]);

@@ -120,13 +120,11 @@ impl Session {
         let outcome = match &single.kind {
             Kind::Commit { chain } if !failed => self.commit_spanning(*chain).await,
             Kind::Commit { chain } | Kind::Rollback { chain } => self.roll_back_spanning(*chain).await,
-            Kind::RollbackTo(_) => self.steer_all(sql, true).await,
+            Kind::RollbackTo(_) => self.steer_all(sql).await,
             _ if failed => Err(aborted()),
             Kind::Begin(_) => self.begin_again(),
-            Kind::Savepoint(_) | Kind::Release(_) | Kind::SetTransaction(_) => {
-                self.steer_all(sql, true).await
-            }
-            Kind::Set(setting) if setting.local => self.steer_all(sql, true).await,
+            Kind::Savepoint(_) | Kind::Release(_) | Kind::SetTransaction(_) => self.steer_all(sql).await,
+            Kind::Set(setting) if setting.local => self.steer_all(sql).await,
             Kind::Set(_)
             | Kind::Reset(_)
             | Kind::ResetAll
@@ -147,7 +145,7 @@ impl Session {
     }
 
     /// Runs a command on every shard that takes part, and on those that will.
-    async fn steer_all(&mut self, sql: &[u8], keep: bool) -> Result<Outcome, Fault> {
+    async fn steer_all(&mut self, sql: &[u8]) -> Result<Outcome, Fault> {
         let Some(spanning) = self.spanning() else { return Err(no_shards()) };
         if spanning.broken || spanning.leased > 0 {
             return Err(aborted());
@@ -170,7 +168,7 @@ impl Session {
         }
         if let Some(spanning) = self.spanning() {
             spanning.legs = legs;
-            if keep && refused.is_none() {
+            if refused.is_none() {
                 spanning.opening.push(sql.to_vec());
             }
         }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pointsman_shards::pick::Picked;
-use pointsman_shards::values::Values;
 use pointsman_sql::{ClientEncoding, LexRules, Literal, execute_arguments, prepare_parts, split};
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::frontend::BindParameters;
@@ -81,22 +80,11 @@ impl Session {
     pub(super) fn picked(&self, planned: &Planned, asked: &Execution<'_>) -> Result<Picked, Fault> {
         let count = self.shards.as_ref().map_or(1, |shards| shards.len());
         let pick = |literals: &[Literal]| {
-            planned.plan.pick.shards(&self.shard_values(asked, literals), count).map_err(no_shard)
+            planned.plan.pick.shards(&self.values(asked, literals), count).map_err(no_shard)
         };
         match planned.has_literals() {
             true => with_text(asked.sql, self.wants.rules(), |literals, _| pick(literals)),
             false => pick(&[]),
-        }
-    }
-
-    /// The values of an execution.
-    pub(super) fn shard_values<'a>(&self, asked: &Execution<'a>, literals: &'a [Literal]) -> Values<'a> {
-        Values {
-            sql: asked.sql,
-            literals,
-            parameters: asked.parameters,
-            types: asked.known_types,
-            utf8: self.wants.rules().encoding == ClientEncoding::Utf8,
         }
     }
 

@@ -8,7 +8,7 @@ use super::super::scope::{Col, Info, Scopes};
 use super::super::text::{self, column, named, refusal};
 use super::super::tree::{self, address};
 use super::super::{Gather, Lookup, Refusal, Why, order};
-use super::{HINT, aggregates, finish, grouped, is_output, name_targets, sorts_at_home};
+use super::{HINT, aggregates, finish, grouped, inputs_named, name_targets, sorts_at_home};
 
 /// Columns as shards send them.
 struct Raw<'s, 'a> {
@@ -55,12 +55,7 @@ impl Raw<'_, '_> {
             *copy = expression.clone();
             self.over(expression, copy)?;
         }
-        let by_name = query.sort_clause.iter().zip(&mut last.sort_clause);
-        for (node, copy) in by_name.chain(query.distinct_clause.iter().zip(&mut last.distinct_clause)) {
-            if !is_output(query, node) {
-                self.over(node, copy)?;
-            }
-        }
+        inputs_named(query, &mut last, |node, copy| self.over(node, copy))?;
         Ok(last)
     }
 
