@@ -180,7 +180,7 @@ impl PolicySet {
     /// Whether there is no rule and no table that is kept on the primary: `decide` has nothing to say.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.tables == Tables::default()
+        self.rules.is_empty() && !self.tables.keep_some_on_primary()
     }
 
     /// The rules in order. Decisions name them by their place here.

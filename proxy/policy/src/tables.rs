@@ -93,6 +93,11 @@ impl Tables {
         self.of(relation).large
     }
 
+    /// Whether any table is read from the primary only.
+    pub(crate) fn keep_some_on_primary(&self) -> bool {
+        self.entries.iter().any(|(_, facts)| facts.read_from_primary)
+    }
+
     /// Whether a table of a text is read from the primary only.
     #[must_use]
     pub fn keep_on_primary(&self, facts: &Facts) -> bool {

@@ -33,6 +33,8 @@ struct Survey {
     begins: bool,
     /// It can be answered without a server.
     local: bool,
+    /// A statement that it prepares may need ids.
+    wants_ids: bool,
 }
 
 type Meaning = (Arc<Facts>, Arc<Verdict>);
@@ -111,7 +113,7 @@ impl Session {
 
     /// Fills in the ids that a batch needs, and turns to its shard; or takes it, if it is for several.
     async fn find_batch_shard(&mut self, mut survey: Survey) -> Result<Result<Survey, Taken>, Fault> {
-        match self.fill_batch(survey.len).await {
+        match self.fill_batch(survey.len, survey.wants_ids).await {
             Ok(false) => {}
             Ok(true) => survey = self.survey()?.unwrap_or(survey),
             Err(fault) if self.fails_with_server() => self.send_refused_message(fault),
@@ -119,8 +121,15 @@ impl Session {
         }
         Ok(match self.route_batch(survey.len).await? {
             Some(taken) => Err(taken),
+            None if self.still_holds(&survey) => Ok(survey),
             None => Ok(self.survey()?.unwrap_or(survey)),
         })
+    }
+
+    /// Whether what was found is under the catalog of the shard that the session is on now.
+    fn still_holds(&self, survey: &Survey) -> bool {
+        let catalog = self.shared.account.database.catalog();
+        survey.decides.as_ref().is_some_and(|(_, verdict)| verdict.is_of(&catalog))
     }
 
     /// Sends the batch's messages.
@@ -244,6 +253,7 @@ struct Surveyor<'a> {
     /// Statements that begin or end something, beside which no other may go to a replica.
     statements: usize,
     local: bool,
+    wants_ids: bool,
 }
 
 impl<'a> Surveyor<'a> {
@@ -257,11 +267,12 @@ impl<'a> Surveyor<'a> {
             unknown: false,
             statements: 0,
             local: true,
+            wants_ids: false,
         }
     }
 
     fn survey(self, len: usize) -> Survey {
-        let Self { session, opens, decides, reads, unknown, statements, local, .. } = self;
+        let Self { session, opens, decides, reads, unknown, statements, local, wants_ids, .. } = self;
         let begins = opens.is_some();
         let mixed = |(_, verdict): &Meaning| statements > 1 && verdict.class.access == Access::Session;
         let decides = match (opens, decides) {
@@ -273,7 +284,7 @@ impl<'a> Surveyor<'a> {
             }),
         };
         let decides = decides.filter(|_| !unknown);
-        Survey { len, decides, reads, begins, local }
+        Survey { len, decides, reads, begins, local, wants_ids }
     }
 
     /// A message whose body is wrong is for the primary to refuse.
@@ -310,6 +321,7 @@ impl<'a> Surveyor<'a> {
     fn look_at_parse(&mut self, parse: Parse<'a>) {
         let session = self.session;
         let judged = judge(parse.sql, session.wants.rules(), &session.shared.account.database.catalog());
+        self.wants_ids |= session.shards.is_some() && session.may_need_ids(&judged.verdict);
         let meaning = (judged.facts, judged.verdict);
         // A statement with a name is prepared on the primary first: what the client is told of it is the primary's word,
         // and a connection there knows it when its definitions change.

@@ -80,7 +80,7 @@ impl Session {
 
     /// Fills the message at the front of the inbox with ids. `None`: it is refused.
     async fn filled_message(&mut self, header: Header) -> Result<Option<Header>, Fault> {
-        match self.fill_batch(header.frame_len()).await {
+        match self.fill_batch(header.frame_len(), header.tag == b'P').await {
             Ok(_) => Ok(Header::peek(self.io.from_client.bytes())?),
             Err(fault) => {
                 self.io.from_client.consume(header.frame_len());

@@ -129,6 +129,7 @@ impl Generator {
         if self.chance(0.12) {
             let (value, ty) = self.one_value(Some(&built.scope.clone()));
             self.add(&mut built, sql![value], ty);
+            built.telling = Some(built.columns.len());
         }
         if self.chance(0.12) {
             self.star(&mut built);

@@ -44,9 +44,15 @@ struct Batch {
 }
 
 impl Session {
-    /// Fills the messages of a batch of this length at the front of the inbox. Returns whether anything has changed.
-    pub(in crate::session) async fn fill_batch(&mut self, len: usize) -> Result<bool, Fault> {
-        if !self.is_filled(len)? {
+    /// Fills the messages of a batch of this length at the front of the inbox. `wants_ids`: a statement that it prepares may need
+    /// ids. Returns whether anything has changed.
+    pub(in crate::session) async fn fill_batch(
+        &mut self,
+        len: usize,
+        wants_ids: bool,
+    ) -> Result<bool, Fault> {
+        let filled = self.shards.as_ref().is_some_and(|shards| !shards.filled.0.is_empty());
+        if !(wants_ids || filled) {
             return Ok(false);
         }
         let bytes = Bytes::copy_from_slice(self.io.from_client.bytes().get(..len).unwrap_or_default());
@@ -64,29 +70,6 @@ impl Session {
             self.replace_front(len - rest.len(), replaced);
         }
         Ok(changed)
-    }
-
-    /// Whether something in a batch may have to be filled.
-    fn is_filled(&mut self, len: usize) -> Result<bool, Fault> {
-        if self.shards.as_ref().is_some_and(|shards| !shards.filled.0.is_empty()) {
-            return Ok(true);
-        }
-        let mut rest = self.io.from_client.bytes().get(..len).unwrap_or_default();
-        while let Some(header) = Header::peek(rest)? {
-            let Some(frame) = rest.get(..header.frame_len()) else { break };
-            rest = &rest[header.frame_len()..];
-            if header.tag == b'P'
-                && let Ok(parse) = Parse::decode(&frame[5..])
-                && self.may_need_ids(&judge(
-                    parse.sql,
-                    self.wants.rules(),
-                    &self.shared.account.database.catalog(),
-                ))
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// A message with everything in it; `None`: it stays as it is.
@@ -126,7 +109,7 @@ impl Session {
             return Ok(None);
         }
         let judged = judge(parse.sql, self.wants.rules(), &self.shared.account.database.catalog());
-        let text = std::str::from_utf8(parse.sql).ok().filter(|_| self.may_need_ids(&judged));
+        let text = std::str::from_utf8(parse.sql).ok().filter(|_| self.may_need_ids(&judged.verdict));
         let filled = match text {
             Some(text) => self.with_parameters(text, parse.parameter_types.len())?,
             None => None,
@@ -136,7 +119,7 @@ impl Session {
         let Some(filled) = filled else {
             shards.filled.0.remove(&name);
             if text.is_some() {
-                self.note_no_ids(&judged);
+                self.note_no_ids(&judged.verdict);
             }
             return Ok(None);
         };

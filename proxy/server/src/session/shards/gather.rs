@@ -11,13 +11,14 @@ use pointsman_shards::merge::{Merger, Order, Progress, Rows};
 use pointsman_shards::pick::{Pick, Picked};
 use pointsman_shards::plan::{Gather, Merge, Owned, Slice};
 use pointsman_sql::ValueRef;
+use pointsman_wire::backend::RowDescription;
 use pointsman_wire::frame::Header;
-use pointsman_wire::frontend::{Bind, BindParameters, Execute};
+use pointsman_wire::frontend::{Bind, BindParameters, Describe, Execute, Target};
 
 use super::super::Session;
 use super::super::cached::Execution;
 use super::super::judge::with_text;
-use super::described::{Described, format_of, put_parse};
+use super::described::{format_of, put_parse};
 use super::leg::{Frame, Leg};
 use crate::fault::Fault;
 
@@ -30,10 +31,30 @@ const AHEAD_BYTES_MAX: usize = 256 * 1024;
 
 /// Where gathered rows go.
 pub(super) enum Sink<'s> {
-    /// To the client, in these formats (codes as `Bind` has them); what it is told of the columns first, if anything.
-    Client { formats: &'s [i16], description: Option<Bytes> },
+    /// To the client, in these formats (codes as `Bind` has them), after what it is told of the columns.
+    Client { formats: &'s [i16], told: Told },
     /// Into a later query, which begins with them.
     Rows(&'s mut Option<FoundRows>),
+}
+
+impl Sink<'_> {
+    /// Whether the columns' types have to be known before the shards are asked.
+    fn needs_types(&self, hidden: usize) -> bool {
+        match self {
+            Self::Client { formats, .. } => hidden > 0 || formats.len() > 1,
+            Self::Rows(_) => true,
+        }
+    }
+}
+
+/// What the client is told of the columns before their rows.
+pub(super) enum Told {
+    /// Nothing: it did not ask.
+    Nothing,
+    /// This `RowDescription`.
+    This(Bytes),
+    /// What a shard says of them.
+    Theirs,
 }
 
 /// One execution whose rows are gathered.
@@ -108,19 +129,41 @@ impl Session {
         sink: &mut Sink<'_>,
     ) -> Result<u64, Fault> {
         let Some(first) = legs.first_mut() else { return Ok(0) };
-        let described = self.describe_on(first, sql.as_bytes(), types).await?;
-        let formats = self.formats(&described, gather.hidden, sink)?;
-        for leg in legs.iter_mut() {
+        let columns = match sink.needs_types(gather.hidden) {
+            true => self.describe_on(first, sql.as_bytes(), types).await?.columns.clone().unwrap_or_default(),
+            false => Vec::new(),
+        };
+        let formats = self.formats(&columns, gather.hidden, sink)?;
+        let asks = matches!(sink, Sink::Client { told: Told::Theirs, .. });
+        for (index, leg) in legs.iter_mut().enumerate() {
             put_parse(&mut leg.out, sql.as_bytes(), types);
             self.put_bind(leg, run.asked, found, &formats)?;
+            if asks && index == 0 {
+                Describe { target: Target::Portal, name: b"" }.encode(&mut leg.out);
+            }
             Execute { portal: b"", max_rows: 0 }.encode(&mut leg.out);
             leg.sync();
         }
-        if let Sink::Client { description: Some(description), .. } = sink {
-            self.io.to_client.extend(description);
-        }
-        let merger = self.merger(gather, &described, run.asked, legs.len())?;
+        let merger = self.merger(gather, &columns, run.asked, legs.len())?;
+        self.tell_columns(legs, sink, gather.hidden).await?;
         self.merge(merger, legs, sink).await
+    }
+
+    /// Tells the client of the columns.
+    async fn tell_columns(&mut self, legs: &mut [Leg], sink: &Sink<'_>, hidden: usize) -> Result<(), Fault> {
+        match sink {
+            Sink::Client { told: Told::This(description), .. } => self.io.to_client.extend(description),
+            Sink::Client { told: Told::Theirs, .. } => {
+                for frame in self.attend_work(false, until_columns(legs)).await? {
+                    match frame.tag {
+                        b'T' => self.io.to_client.extend(&without_hidden(&frame, hidden)?),
+                        _ => self.io.to_client.extend(&frame.bytes),
+                    }
+                }
+            }
+            Sink::Client { told: Told::Nothing, .. } | Sink::Rows(_) => {}
+        }
+        Ok(())
     }
 
     /// The shards that a query is for.
@@ -139,9 +182,9 @@ impl Session {
     }
 
     /// The formats in which each column is asked for.
-    fn formats(&self, described: &Described, hidden: usize, sink: &mut Sink<'_>) -> Result<Vec<i16>, Fault> {
-        let columns = described.columns.as_deref().unwrap_or_default();
+    fn formats(&self, columns: &[u32], hidden: usize, sink: &mut Sink<'_>) -> Result<Vec<i16>, Fault> {
         match sink {
+            Sink::Client { formats, .. } if columns.is_empty() => Ok(formats.to_vec()),
             Sink::Client { formats, .. } => {
                 let visible = columns.len().saturating_sub(hidden);
                 if formats.len() > 1 && formats.len() != visible {
@@ -201,12 +244,11 @@ impl Session {
     fn merger(
         &self,
         gather: &Gather,
-        described: &Described,
+        columns: &[u32],
         asked: &Execution<'_>,
         legs: usize,
     ) -> Result<Merger, Fault> {
-        let types = described.columns.as_deref().unwrap_or_default();
-        let types = types.get(types.len().saturating_sub(gather.hidden)..).unwrap_or_default();
+        let types = columns.get(columns.len().saturating_sub(gather.hidden)..).unwrap_or_default();
         let (slice, order) = match &gather.merge {
             Merge::Append(slice) => (*slice, None),
             Merge::One if legs > 1 => {
@@ -375,6 +417,47 @@ async fn next(legs: &mut [Leg], merger: &Merger, ended: &[bool]) -> Result<(usiz
         Poll::Pending
     })
     .await
+}
+
+/// What the first leg says up to its columns that is for the client, the columns last; the others are sent their parts meanwhile.
+async fn until_columns(legs: &mut [Leg]) -> Result<Vec<Frame>, Fault> {
+    let mut said = Vec::new();
+    loop {
+        let frame = std::future::poll_fn(|cx| {
+            let Some((first, others)) = legs.split_first_mut() else {
+                return Poll::Ready(Err(Fault::pointsman("XX000", "no shard was asked")));
+            };
+            for leg in others {
+                if let Poll::Ready(Err(fault)) = leg.poll_send(cx) {
+                    return Poll::Ready(Err(fault));
+                }
+            }
+            first.poll_frame(cx)
+        });
+        let frame = frame.await?;
+        match frame.tag {
+            b'E' => return Err(Fault::from_server(frame.bytes)),
+            b'N' => said.push(frame),
+            b'T' => {
+                said.push(frame);
+                return Ok(said);
+            }
+            b'1' | b'2' => {}
+            _ => return Ok(said),
+        }
+    }
+}
+
+/// A `RowDescription` without its last columns.
+fn without_hidden(frame: &Frame, hidden: usize) -> Result<Bytes, Fault> {
+    if hidden == 0 {
+        return Ok(frame.bytes.clone());
+    }
+    let mut description = RowDescription::decode(frame.body())?;
+    description.fields.truncate(description.fields.len().saturating_sub(hidden));
+    let mut out = BytesMut::with_capacity(frame.bytes.len());
+    description.encode(&mut out);
+    Ok(out.freeze())
 }
 
 /// A whole number, or NULL; `None`: it is neither.

@@ -1,6 +1,9 @@
 //! The shard that a developer asks for by a key: with `/* pointsman: shard_key=42 */` in a text, or `SET pointsman.shard_key = 42` for
 //! all texts that follow. It stands for what a text itself says of its keys.
 
+use std::sync::LazyLock;
+
+use memchr::memmem;
 use pointsman_policy::hints;
 use pointsman_shards::ShardSet;
 use pointsman_shards::pick::Picked;
@@ -16,8 +19,8 @@ use crate::upstream::settings::Value;
 pub(in crate::session) const SHARD_KEY: &str = "pointsman.shard_key";
 /// Its name in a comment.
 const HINT: &str = "shard_key";
-/// What a comment with a hint has in it.
-const COMMENT: &[u8] = b"pointsman:";
+/// Finds what a comment with a hint has in it.
+static HINTED: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"pointsman:"));
 
 impl Session {
     /// The shard that is asked for, whatever the text says. A row that would move to another shard is none's to write.
@@ -36,7 +39,7 @@ impl Session {
     }
 
     fn hinted_key(&self, sql: &[u8]) -> Option<String> {
-        let commented = memchr::memmem::find(sql, COMMENT).is_some();
+        let commented = HINTED.find(sql).is_some();
         let hint = || hints(sql, self.wants.rules()).filter(|(key, _)| *key == HINT).last();
         let by_comment = commented.then(hint).flatten().map(|(_, value)| value.trim_matches('\'').to_owned());
         by_comment.or_else(|| self.set_shard_key()).filter(|key| !key.is_empty())

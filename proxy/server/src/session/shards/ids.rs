@@ -18,7 +18,7 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
 
 use super::super::cached::Execution;
-use super::super::judge::{Judged, judge, with_text};
+use super::super::judge::{Judged, Verdict, judge, with_text};
 use super::super::{Session, message};
 use crate::fault::Fault;
 use crate::transport::buffer::Buffer;
@@ -43,7 +43,7 @@ impl Session {
     ) -> Result<Option<Header>, Fault> {
         let body = self.io.from_client.bytes().get(5..header.frame_len()).unwrap_or_default();
         let Ok(Query { sql }) = Query::decode(body) else { return Ok(None) };
-        if !self.may_need_ids(judged) {
+        if !self.may_need_ids(&judged.verdict) {
             return Ok(None);
         }
         let Ok(text) = std::str::from_utf8(sql).map(str::to_owned) else { return Ok(None) };
@@ -51,7 +51,7 @@ impl Session {
             self.await_catalog().await;
         }
         let Some(filled) = self.with_literals(&text).await? else {
-            self.note_no_ids(judged);
+            self.note_no_ids(&judged.verdict);
             return Ok(None);
         };
         let mut replaced = Buffer::default();
@@ -69,12 +69,12 @@ impl Session {
     }
 
     /// Whether it is not known that texts of this template need no ids.
-    pub(super) fn may_need_ids(&self, judged: &Judged) -> bool {
-        !judged.verdict.planned().needs_no_ids(self.shared.policies.load().set.version())
+    pub(in crate::session) fn may_need_ids(&self, verdict: &Verdict) -> bool {
+        !verdict.planned().needs_no_ids(self.shared.policies.load().set.version())
     }
 
-    pub(super) fn note_no_ids(&self, judged: &Judged) {
-        judged.verdict.planned().note_no_ids(self.shared.policies.load().set.version());
+    pub(super) fn note_no_ids(&self, verdict: &Verdict) {
+        verdict.planned().note_no_ids(self.shared.policies.load().set.version());
     }
 
     /// The text of a simple query with everything in it; `None`: it needs nothing.

@@ -3,6 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use pointsman_shards::pick::Picked;
+use pointsman_sql::Facts;
 use pointsman_wire::backend::{BIND_COMPLETE, CLOSE_COMPLETE, NO_DATA, PARSE_COMPLETE, ParameterDescription};
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, BindParameters, Close, Describe, Execute, Parse, Target};
@@ -36,8 +37,8 @@ pub(super) struct Named {
     pub sql: Bytes,
     pub types: Bytes,
     pub known: Vec<u32>,
-    /// What is known of it, if it has a name.
-    verdict: Option<Arc<Verdict>>,
+    /// What its text means, where that is known already.
+    meaning: Option<(Arc<Facts>, Arc<Verdict>)>,
 }
 
 /// A batch as far as it was taken.
@@ -90,20 +91,22 @@ impl Session {
             match header.tag {
                 b'P' => {
                     let Ok(parse) = Parse::decode(&frame[5..]) else { return Ok(BatchWay::Here) };
-                    parsed.push((parse.name, Named::of(&parse)));
+                    let meaning = Some(self.meaning_of_text(parse.sql));
+                    parsed.push((parse.name, Named { meaning, ..Named::of(&parse) }));
                 }
                 b'B' => {
                     let Ok(bind) = Bind::decode(&frame[5..]) else { return Ok(BatchWay::Here) };
                     let own = parsed.iter().rev().find(|(name, _)| *name == bind.statement);
-                    let Some(named) =
-                        own.map(|(_, named)| named.clone()).or_else(|| self.known_statement(bind.statement))
-                    else {
+                    let known = if own.is_none() { self.known_statement(bind.statement) } else { None };
+                    let Some(named) = own.map(|(_, named)| named).or(known.as_ref()) else {
                         return Ok(BatchWay::Here);
                     };
-                    if may_span && self.begins_with(&named.sql) {
+                    let (facts, verdict) =
+                        named.meaning.clone().unwrap_or_else(|| self.meaning_of_text(&named.sql));
+                    if may_span && begins(&facts) {
                         return Ok(self.pieces_once_free());
                     }
-                    match self.pick_of(&named, &bind)? {
+                    match self.pick_of(named, &verdict, &bind)? {
                         Picked::Any => {}
                         Picked::Shards(set) => match (set.only(), picked) {
                             (Some(shard), None) => picked = Some(shard),
@@ -128,10 +131,6 @@ impl Session {
         Ok(BatchWay::Here)
     }
 
-    fn begins_with(&self, sql: &[u8]) -> bool {
-        begins(&judge(sql, self.wants.rules(), &self.shared.account.database.catalog()).facts)
-    }
-
     fn pieces_once_free(&mut self) -> BatchWay {
         if self.owed.is_empty() {
             return BatchWay::Pieces;
@@ -141,11 +140,10 @@ impl Session {
     }
 
     /// The shards of a statement that is bound.
-    fn pick_of(&self, named: &Named, bind: &Bind<'_>) -> Result<Picked, Fault> {
+    fn pick_of(&self, named: &Named, verdict: &Verdict, bind: &Bind<'_>) -> Result<Picked, Fault> {
         let parameters = bind.parameters().ok();
         let asked = Execution::of_bound(&named.sql, &named.types, &named.known, parameters.as_ref());
-        let verdict = named.verdict.clone().unwrap_or_else(|| self.verdict_of_text(&named.sql));
-        match self.planned(&named.sql, &verdict, false) {
+        match self.planned(&named.sql, verdict, false) {
             Some(planned) => match self.hinted(&named.sql, &planned)? {
                 Some(hinted) => Ok(hinted),
                 None => self.picked(&planned, &asked),
@@ -154,15 +152,21 @@ impl Session {
         }
     }
 
+    fn meaning_of_text(&self, sql: &[u8]) -> (Arc<Facts>, Arc<Verdict>) {
+        let judged = judge(sql, self.wants.rules(), &self.shared.account.database.catalog());
+        (judged.facts, judged.verdict)
+    }
+
     pub(super) fn verdict_of_text(&self, sql: &[u8]) -> Arc<Verdict> {
-        judge(sql, self.wants.rules(), &self.shared.account.database.catalog()).verdict
+        self.meaning_of_text(sql).1
     }
 
     fn known_statement(&self, name: &[u8]) -> Option<Named> {
         let (sql, types) = self.text_and_types(name)?;
         let known = self.parameter_types(name, &types);
-        let verdict = self.statements.get(name).map(|prepared| self.verdict_of(prepared));
-        Some(Named { sql, types, known, verdict })
+        let prepared = self.statements.get(name);
+        let meaning = prepared.map(|prepared| (Arc::clone(&prepared.facts), self.verdict_of(prepared)));
+        Some(Named { sql, types, known, meaning })
     }
 
     /// Takes a batch message by message.
@@ -348,7 +352,7 @@ impl Named {
             sql: Bytes::copy_from_slice(parse.sql),
             types: Bytes::copy_from_slice(parse.parameter_types.raw()),
             known: parse.parameter_types.iter().collect(),
-            verdict: None,
+            meaning: None,
         }
     }
 }

@@ -10,14 +10,14 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
 
 use pointsman_shards::pick::Picked;
-use pointsman_shards::plan::{Many, Refusal, Why};
+use pointsman_shards::plan::{Gather, Many, Refusal, Why};
 
 use super::super::begin::begins;
 use super::super::cached::Execution;
 use super::super::judge::{Judged, Marks, judge};
 use super::super::request::Taken;
 use super::super::{Session, message};
-use super::gather::{Run, Sink};
+use super::gather::{Run, Sink, Told};
 use super::planned::Planned;
 use super::way::Way;
 use crate::fault::Fault;
@@ -215,11 +215,9 @@ impl Session {
         match &planned.plan.many {
             Many::Refused(refusal) => self.ask_coordinator(refusal, asked).await,
             Many::Gather(gather) => {
-                let described = self.describe_original(asked).await?;
-                let told = asked.protocol == Protocol::Simple;
-                let description = told.then(|| described.row_description.clone());
-                let run = Run { asked, types: &described.parameters };
-                let sink = Sink::Client { formats: &result_formats, description };
+                let (told, types) = self.columns_told(gather, asked).await?;
+                let run = Run { asked, types: &types };
+                let sink = Sink::Client { formats: &result_formats, told };
                 self.count_across(|counts| &counts.gathered);
                 let rows = self.gather(gather, run, sink, &[]).await?;
                 Ok(Outcome::Complete(format!("SELECT {rows}")))
@@ -246,6 +244,23 @@ impl Session {
 }
 
 impl Session {
+    /// What the client is told of a gather's columns, and the types of all parameters. A server's word on a portal is from its
+    /// plan, and may say more of a column than its word on the text; but of rows that were looked up before, only the client's own
+    /// text has it all.
+    async fn columns_told(
+        &mut self,
+        gather: &Gather,
+        asked: &Execution<'_>,
+    ) -> Result<(Told, Vec<u32>), Fault> {
+        let simple = asked.protocol == Protocol::Simple;
+        if simple && gather.lookups.is_empty() {
+            return Ok((Told::Theirs, Vec::new()));
+        }
+        let described = self.describe_original(asked).await?;
+        let told = if simple { Told::This(described.row_description.clone()) } else { Told::Nothing };
+        Ok((told, described.parameters.clone()))
+    }
+
     /// Has the coordinator answer a read that the shards cannot be asked one by one. It sees nothing of a transaction that the
     /// client has open on them.
     async fn ask_coordinator(&mut self, refusal: &Refusal, asked: &Execution<'_>) -> Result<Outcome, Fault> {
