@@ -36,7 +36,7 @@ pub(crate) fn yaml(stage: &Stage, ports: Ports, fragment: &str) -> String {
     usual.push_str(AUTH);
     let sharded = !stage.shards.is_empty();
     if sharded {
-        usual.push_str(&crate::shards::yaml(&stage.shards));
+        usual.push_str(&crate::shards::yaml(&stage.shards, ""));
     }
     let own = blocks(fragment);
     let mut whole = String::new();

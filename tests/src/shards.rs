@@ -104,8 +104,8 @@ async fn wait_replicas(shards: &[Shard]) {
     }
 }
 
-/// The configuration of clusters and what is sharded over them.
-pub(crate) fn yaml(shards: &[Shard]) -> String {
+/// The configuration of clusters and what is sharded over them; `pool` are more keys of each cluster's pool.
+pub(crate) fn yaml(shards: &[Shard], pool: &str) -> String {
     let url = |port: u16, shard: &Shard| {
         format!("'postgres://postgres:{PASSWORD}@127.0.0.1:{port}/{}'", shard.database)
     };
@@ -116,7 +116,7 @@ pub(crate) fn yaml(shards: &[Shard]) -> String {
         let (name, primary, replicas) = (&shard.name, url(shard.port, shard), replicas.join(", "));
         writeln!(out, "  - name: {name}\n    primary: {primary}\n    replicas: [{replicas}]")
             .expect("a string");
-        out.push_str("    pool: {size: 4, checkout_timeout: 10s}\n");
+        writeln!(out, "    pool: {{size: 4, checkout_timeout: 10s{pool}}}").expect("a string");
         out.push_str("    health: {interval: 200ms, timeout: 2s}\n");
     }
     let names: Vec<&str> = shards.iter().map(|shard| shard.name.as_str()).collect();

@@ -105,6 +105,11 @@ impl Stage {
         &self.dir
     }
 
+    /// What makes the shards' clusters in a proxy's configuration, with one more key of their pools.
+    pub fn shard_pools(&self, key: &str) -> String {
+        shards::yaml(&self.shards, &format!(", {key}"))
+    }
+
     /// The first replica.
     pub fn replica(&self) -> &Server {
         self.replicas.first().expect("the stage has a replica")

@@ -1,9 +1,13 @@
 //! Sharding as clients see it: statements for one shard go there, those for many are put together right or refused.
 mod copying;
+mod copying_within;
 mod differential;
 mod direct;
+mod executed;
 mod generate;
+mod idle;
 mod inserts;
+mod managed;
 mod outcome;
 mod pinned;
 mod pipelined;
@@ -12,6 +16,7 @@ mod seen;
 mod shown;
 mod shrink;
 mod sql;
+mod transactions;
 mod trouble;
 mod values;
 mod workload;

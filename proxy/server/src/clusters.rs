@@ -76,7 +76,7 @@ impl Clusters {
         let same = |config: &ShardedConfig| {
             let parts = |group: &Group| {
                 let kept = |part: &Part| clusters.iter().any(|cluster| Arc::ptr_eq(cluster, &part.cluster));
-                group.shards.iter().chain(&group.coordinator).all(kept)
+                group.parts().all(kept)
             };
             before.iter().find(|group| group.config == *config && parts(group)).cloned()
         };

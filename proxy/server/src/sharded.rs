@@ -107,6 +107,11 @@ impl Group {
         }
     }
 
+    /// Its shards, and its coordinator after them.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.shards.iter().chain(&self.coordinator)
+    }
+
     /// Number of shards.
     pub fn len(&self) -> usize {
         self.shards.len()

@@ -22,7 +22,7 @@ mod utility;
 mod walk;
 
 pub use analyzer::{Analysis, Analyzer, AnalyzerStats, TEMPLATE_BYTES_MAX};
-pub use arguments::execute_arguments;
+pub use arguments::{Argument, Written, execute_arguments, listed};
 pub use comments::{Comments, comments};
 pub use facts::{Arg, Doubt, Facts, FunctionName, NotReadOnly, Relation, SessionState, Statement, TypeName};
 pub use keys::{Insert, KeyPredicate, KeyValue, Keys, ROWS_MAX, ValueRef, literal_ref};

@@ -12,7 +12,7 @@ async fn setting() -> (Stage, Proxy, Wire) {
 }
 
 /// Sends data in pieces of so many bytes, which end in the middle of rows; the answer.
-async fn copy_in(wire: &mut Wire, sql: &str, data: &[u8], piece: usize) -> Vec<Frame> {
+pub(super) async fn copy_in(wire: &mut Wire, sql: &str, data: &[u8], piece: usize) -> Vec<Frame> {
     wire.send(&msg::query(sql)).await;
     let frame = wire.frame().await.expect("an answer");
     assert_eq!(frame.tag, b'G', "{sql}: {frame}");
@@ -23,12 +23,12 @@ async fn copy_in(wire: &mut Wire, sql: &str, data: &[u8], piece: usize) -> Vec<F
 }
 
 /// All the data that a `COPY ... TO` gives.
-async fn copy_out(wire: &mut Wire, sql: &str) -> Vec<u8> {
+pub(super) async fn copy_out(wire: &mut Wire, sql: &str) -> Vec<u8> {
     let frames = wire.run(sql).await;
     frames.iter().filter(|frame| frame.tag == b'd').flat_map(|frame| frame.body.to_vec()).collect()
 }
 
-fn lines(data: &[u8]) -> Vec<String> {
+pub(super) fn lines(data: &[u8]) -> Vec<String> {
     let mut lines: Vec<String> = String::from_utf8_lossy(data).lines().map(str::to_owned).collect();
     lines.sort();
     lines

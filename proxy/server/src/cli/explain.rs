@@ -300,6 +300,7 @@ impl Asked<'_> {
             rules: LexRules::default(),
             coordinator: sharded.coordinator.as_deref(),
             two_phase: sharded.writes == WritesAcross::TwoPhase,
+            parameters: None,
         };
         let mut rows = told(sql, &terms);
         if self.by.offline {

@@ -22,7 +22,7 @@ use super::{Session, message};
 use crate::fault::Fault;
 
 /// The setting by which a client bounds its own idleness; a server can keep it only from the beginning.
-const IDLE_TIMEOUT: &str = "idle_in_transaction_session_timeout";
+pub(super) const IDLE_TIMEOUT: &str = "idle_in_transaction_session_timeout";
 
 /// A transaction that the client has begun and no server knows of yet. If the session's status says that it has failed, no
 /// server ever will.
@@ -39,24 +39,38 @@ pub(super) struct Begun {
 
 /// How long the client may be idle.
 #[derive(Debug)]
-struct Idle {
+pub(super) struct Idle {
     limit: Duration,
     timer: Pin<Box<Sleep>>,
+}
+
+impl Idle {
+    /// From now on.
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, timer: Box::pin(tokio::time::sleep(limit)) }
+    }
+
+    /// Ready when the client has been idle for too long.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.as_mut().poll(cx)
+    }
+
+    /// The client was answered: its idleness begins anew.
+    pub fn answered(&mut self) {
+        self.timer.as_mut().reset(Instant::now() + self.limit);
+    }
 }
 
 impl Begun {
     /// Ready when the client has been idle for too long.
     pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.idle {
-            Some(idle) => idle.timer.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
+        self.idle.as_mut().map_or(Poll::Pending, |idle| idle.poll(cx))
     }
 
-    /// The client was answered: its idleness begins anew.
+    /// The client was answered.
     pub fn answered(&mut self) {
-        if let Some(Idle { limit, timer }) = &mut self.idle {
-            timer.as_mut().reset(Instant::now() + *limit);
+        if let Some(idle) = &mut self.idle {
+            idle.answered();
         }
     }
 }
@@ -121,7 +135,7 @@ impl Session {
             return;
         }
         let limit = self.shared.cluster.config().pool.idle_transaction_timeout;
-        let idle = limit.map(|limit| Idle { limit, timer: Box::pin(tokio::time::sleep(limit)) });
+        let idle = limit.map(Idle::new);
         let one_snapshot = self.keeps_snapshot(facts);
         self.flow.begun = Some(Box::new(Begun { sql, one_snapshot, for_primary, idle }));
         self.status = TransactionStatus::InTransaction;
@@ -186,7 +200,7 @@ impl Session {
 }
 
 /// The modes of the transaction that a text begins, if that is all it does.
-fn beginning(facts: &Facts) -> Option<&TransactionModes> {
+pub(super) fn beginning(facts: &Facts) -> Option<&TransactionModes> {
     match &facts.single()?.kind {
         Kind::Begin(modes) => Some(modes),
         _ => None,

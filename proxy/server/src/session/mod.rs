@@ -297,6 +297,7 @@ impl Session {
                 Wake::Silence => self.probe_client(),
                 Wake::Overrun => self.cancel_overrun(),
                 Wake::Idleness => return Err(begin::idle_too_long()),
+                Wake::Parted(fault) => return Err(fault),
                 Wake::Event(Event::Server) => self.relay()?,
                 Wake::Event(Event::ServerGone(error)) => {
                     if let Some(end) = self.server_gone(&error)? {
@@ -320,7 +321,7 @@ impl Session {
     /// Waits for the next thing to do.
     async fn next_event(&mut self) -> Wake {
         let idle = self.is_idle() && self.io.from_client.is_empty();
-        let Self { io, held, handle, flow, .. } = self;
+        let Self { io, held, handle, flow, shards, .. } = self;
         let listen = !flow.stalled && flow.client == Attendance::There;
         let mut server = held.as_mut().map(|held| &mut held.lease.connection().stream);
         std::future::poll_fn(|cx| {
@@ -332,6 +333,11 @@ impl Session {
             }
             if flow.begun.as_mut().is_some_and(|begun| begun.poll_idle(cx).is_ready()) {
                 return std::task::Poll::Ready(Wake::Idleness);
+            }
+            if let Some(shards) = shards
+                && let std::task::Poll::Ready(fault) = shards.poll_idle(cx)
+            {
+                return std::task::Poll::Ready(Wake::Parted(fault));
             }
             io.poll_event(server.as_deref_mut(), listen, cx).map(Wake::Event)
         })
@@ -374,6 +380,8 @@ enum Wake {
     Overrun,
     /// The client was idle for too long in a transaction that no server knows of.
     Idleness,
+    /// A transaction over several shards has ended while the client was idle.
+    Parted(Fault),
     Order(Order),
     /// Nothing has happened for a while to a client that is leaving.
     Silence,

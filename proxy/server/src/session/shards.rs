@@ -5,9 +5,11 @@
 mod across;
 mod copying;
 mod described;
+mod executing;
 mod filled;
 mod gather;
 mod hinted;
+mod idling;
 mod ids;
 mod leg;
 mod pieces;
@@ -91,7 +93,7 @@ impl Shards {
                 contexts: None,
             }
         };
-        let lanes = group.shards.iter().chain(&group.coordinator).map(lane).collect();
+        let lanes = group.parts().map(lane).collect();
         Self {
             group,
             at: 0,

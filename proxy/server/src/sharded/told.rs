@@ -5,6 +5,7 @@ use pointsman_shards::plan::plan;
 use pointsman_shards::told::Question;
 use pointsman_shards::{Placement, Schema, Values};
 use pointsman_sql::{Analyzer, ClientEncoding, LexRules, Statement, split};
+use pointsman_wire::frontend::BindParameters;
 
 use crate::session::shards::Declared;
 
@@ -18,6 +19,8 @@ pub(crate) struct Terms<'a> {
     pub coordinator: Option<&'a str>,
     /// Whether writes on several shards are allowed.
     pub two_phase: bool,
+    /// What a text's parameters are, if they are known.
+    pub parameters: Option<&'a BindParameters<'a>>,
 }
 
 /// Item and value, line by line. Statements of one text are told of one by one.
@@ -45,7 +48,7 @@ fn one(sql: &[u8], terms: &Terms<'_>) -> Vec<(String, String)> {
     let values = Values {
         sql,
         literals: analysis.literals,
-        parameters: None,
+        parameters: terms.parameters,
         types: &[],
         utf8: rules.encoding == ClientEncoding::Utf8,
     };

@@ -16,13 +16,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// A pause that is not complete yet: dropped, it takes back what it paused.
 pub(super) struct Pause {
     clusters: Vec<Closed>,
-    /// The database, as the server calls it; None for all.
-    database: Option<String>,
 }
 
 /// What this pause, and none before it, has paused in a cluster.
 struct Closed {
     cluster: Arc<Cluster>,
+    /// The database, as the server calls it; None for all.
+    database: Option<String>,
     names: Vec<String>,
     later: bool,
 }
@@ -36,18 +36,20 @@ impl Pause {
         let Some(name) = database else {
             let close = |cluster: &Arc<Cluster>| {
                 let (names, later) = cluster.pause_all();
-                Closed { cluster: Arc::clone(cluster), names, later }
+                Closed { cluster: Arc::clone(cluster), database: None, names, later }
             };
-            return Ok(Self { clusters: proxy.clusters.all().iter().map(close).collect(), database: None });
+            return Ok(Self { clusters: proxy.clusters.all().iter().map(close).collect() });
         };
-        let (cluster, server_name) = find(proxy, name)?;
-        let names = if cluster.pause(&server_name) { vec![server_name.clone()] } else { Vec::new() };
-        Ok(Self { clusters: vec![Closed { cluster, names, later: false }], database: Some(server_name) })
+        let close = |(cluster, server_name): (Arc<Cluster>, String)| {
+            let names = if cluster.pause(&server_name) { vec![server_name.clone()] } else { Vec::new() };
+            Closed { cluster, database: Some(server_name), names, later: false }
+        };
+        Ok(Self { clusters: find(proxy, name)?.into_iter().map(close).collect() })
     }
 
     /// Waits until no server connection is left.
     pub async fn settled(&self) {
-        let left = |closed: &Closed| closed.cluster.connections_left(self.database.as_deref());
+        let left = |closed: &Closed| closed.cluster.connections_left(closed.database.as_deref());
         while self.clusters.iter().map(left).sum::<usize>() > 0 {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
@@ -61,7 +63,7 @@ impl Pause {
 
 impl Drop for Pause {
     fn drop(&mut self) {
-        for Closed { cluster, names, later } in self.clusters.drain(..) {
+        for Closed { cluster, names, later, .. } in self.clusters.drain(..) {
             if later {
                 cluster.resume_later();
             }
@@ -79,8 +81,8 @@ impl Drop for Pause {
 pub(super) fn resume(proxy: &Proxy, database: Option<&str>) -> Result<(), Fault> {
     let resumed = match database {
         Some(name) => {
-            let (cluster, server_name) = find(proxy, name)?;
-            cluster.resume(&server_name)
+            let parts = find(proxy, name)?;
+            parts.iter().fold(false, |any, (cluster, server_name)| cluster.resume(server_name) | any)
         }
         None => proxy.clusters.all().iter().fold(false, |any, cluster| cluster.resume_all() | any),
     };
@@ -91,12 +93,16 @@ pub(super) fn resume(proxy: &Proxy, database: Option<&str>) -> Result<(), Fault>
     }
 }
 
-/// A database that is configured or was asked for.
-fn find(proxy: &Proxy, name: &str) -> Result<(Arc<Cluster>, String), Fault> {
+/// Where a database is that is configured or was asked for, and what the servers there call it: one cluster, or all that hold a part
+/// of a sharded one.
+fn find(proxy: &Proxy, name: &str) -> Result<Vec<(Arc<Cluster>, String)>, Fault> {
+    if let Some(group) = proxy.clusters.find_group(name) {
+        return Ok(group.parts().map(|part| (Arc::clone(&part.cluster), part.database.clone())).collect());
+    }
     let all = proxy.clusters.all();
-    let known: Vec<String> = all.iter().flat_map(|cluster| show::database_names(cluster)).collect();
+    let known: Vec<String> = all.iter().flat_map(|cluster| show::database_names(proxy, cluster)).collect();
     if let Some(found) = proxy.clusters.find(name).filter(|_| known.iter().any(|known| known == name)) {
-        return Ok(found);
+        return Ok(vec![found]);
     }
     let hint = match suggestion(name, known.iter().map(String::as_str)) {
         Some(meant) => format!("Did you mean \"{meant}\"?"),

@@ -9,6 +9,7 @@ mod stats;
 mod topology;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::table::{Table, some};
 use crate::proxy::Proxy;
@@ -131,26 +132,36 @@ fn help(table: &mut Table) {
     }
 }
 
-/// What clients call the database that a cluster's servers call `server_name`.
-fn client_name(cluster: &Cluster, server_name: &str) -> String {
+/// The databases of a cluster that have other names for clients than on its servers, or may have: both names of each. Of a sharded
+/// database, the cluster holds a part.
+fn named(proxy: &Proxy, cluster: &Arc<Cluster>) -> Vec<(String, String)> {
     let config = cluster.config();
-    let known = config.databases.iter().find(|known| known.server_name == server_name);
-    known.map_or_else(|| server_name.to_owned(), |known| known.name.clone())
+    let mut names: Vec<(String, String)> =
+        config.databases.iter().map(|known| (known.name.clone(), known.server_name.clone())).collect();
+    for group in proxy.clusters.groups().iter().filter(|group| !group.config.name.is_empty()) {
+        let here = group.parts().filter(|part| Arc::ptr_eq(&part.cluster, cluster));
+        names.extend(here.map(|part| (group.config.name.clone(), part.database.clone())));
+    }
+    names
+}
+
+/// What clients call the database that a cluster's servers call `server_name`.
+fn client_name(proxy: &Proxy, cluster: &Arc<Cluster>, server_name: &str) -> String {
+    let known = named(proxy, cluster).into_iter().find(|(_, theirs)| theirs == server_name);
+    known.map_or_else(|| server_name.to_owned(), |(name, _)| name)
 }
 
 /// The databases of a cluster that are configured or were asked for, as clients call them.
-pub(super) fn database_names(cluster: &Cluster) -> BTreeSet<String> {
-    let config = cluster.config();
-    let configured = config.databases.iter().map(|known| known.name.clone());
-    let asked = cluster.databases().into_iter().map(|known| client_name(cluster, &known.name));
-    configured.chain(asked).collect()
+pub(super) fn database_names(proxy: &Proxy, cluster: &Arc<Cluster>) -> BTreeSet<String> {
+    let configured = cluster.config().databases.iter().map(|known| known.name.clone()).collect::<Vec<_>>();
+    let asked = cluster.databases().into_iter().map(|known| client_name(proxy, cluster, &known.name));
+    configured.into_iter().chain(asked).collect()
 }
 
 /// What a cluster's servers call the database that clients call `name`.
-fn server_name(cluster: &Cluster, name: &str) -> String {
-    let config = cluster.config();
-    let known = config.databases.iter().find(|known| known.name == name);
-    known.map_or_else(|| name.to_owned(), |known| known.server_name.clone())
+fn server_name(proxy: &Proxy, cluster: &Arc<Cluster>, name: &str) -> String {
+    let known = named(proxy, cluster).into_iter().find(|(ours, _)| ours == name);
+    known.map_or_else(|| name.to_owned(), |(_, server_name)| server_name)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use pointsman_cache::Protocol;
 use pointsman_shards::pick::Picked;
 use pointsman_shards::plan::{Each, Insert, Many};
-use pointsman_wire::frontend::{Bind, Execute};
+use pointsman_wire::frontend::{Bind, Describe, Execute, Target};
 
 use super::super::Session;
 use super::super::cached::Execution;
@@ -105,13 +105,8 @@ impl Session {
             match frame.tag {
                 b'Z' => break,
                 b'E' => failed = Some(Fault::from_server(frame.bytes)),
-                b'G' | b'W' | b'H' => {
-                    return Err(Fault::pointsman(
-                        "0A000",
-                        "COPY cannot leave the shard that the session keeps",
-                    )
-                    .hint("COPY outside of the transaction, or on a connection that keeps nothing."));
-                }
+                b'G' if asked.protocol == Protocol::Simple => self.copy_through(leg, &frame).await?,
+                b'G' | b'W' => return Err(copy_by_extended()),
                 b'1' | b'2' | b'n' => {}
                 _ => {
                     self.emit(&frame.bytes).await?;
@@ -267,6 +262,9 @@ impl Session {
         let mut rest = BytesMut::new();
         own.encode(&mut rest);
         Bind { portal: b"", statement: b"", rest: &rest }.encode(&mut leg.out);
+        if asked.described == b'P' {
+            Describe { target: Target::Portal, name: b"" }.encode(&mut leg.out);
+        }
         Execute { portal: b"", max_rows: 0 }.encode(&mut leg.out);
         leg.sync();
         Ok(())
@@ -421,6 +419,12 @@ fn summed(replies: &[(usize, Reply)]) -> String {
 
 pub(super) fn tag_of(frame: &Frame) -> String {
     String::from_utf8_lossy(frame.body().strip_suffix(b"\0").unwrap_or(frame.body())).into_owned()
+}
+
+/// A `COPY` whose stream would have to be told from the messages of its batch.
+pub(super) fn copy_by_extended() -> Fault {
+    Fault::pointsman("0A000", "COPY on another shard, or on several, by the extended protocol")
+        .hint("Send it as a simple query, as COPY is by all drivers.")
 }
 
 pub(super) fn no_shards() -> Fault {

@@ -21,6 +21,12 @@ use crate::twophase::commit;
 /// Rows that are sent to a shard at once, in bytes.
 const CHUNK_BYTES: usize = 32 * 1024;
 
+/// A whole `CopyDone`.
+const COPY_DONE: &[u8] = b"c\0\0\0\x04";
+
+/// A whole `CopyFail`; the client hears another reason.
+const COPY_FAIL: &[u8] = b"f\0\0\0\x05\0";
+
 /// What a stream of the client's is dealt out by.
 struct Dealer<'a> {
     copy: &'a CopyFrom,
@@ -58,7 +64,13 @@ impl From<Stopped> for Fault {
     }
 }
 
-impl Dealer<'_> {
+impl<'a> Dealer<'a> {
+    fn new(copy: &'a CopyFrom, shards: usize) -> Result<Self, Fault> {
+        let types = copy.types.iter().map(|oid| KeyType::of_oid(*oid)).collect::<Option<Vec<_>>>();
+        let types = types.ok_or_else(|| no_shard(KeyError::Unclear))?;
+        Ok(Self { copy, types, shards, chunks: vec![BytesMut::new(); shards] })
+    }
+
     fn deal(&mut self, row: Row<'_>) -> Result<(), Stopped> {
         if row.header {
             self.chunks.iter_mut().for_each(|chunk| chunk.put_slice(row.raw));
@@ -93,64 +105,110 @@ impl Dealer<'_> {
 }
 
 impl Session {
-    /// `COPY ... FROM STDIN`.
-    pub(super) async fn copy_from(&mut self, copy: &CopyFrom, sql: &[u8]) -> Result<Outcome, Fault> {
+    /// `COPY ... FROM STDIN` on all shards; of a table whose rows are whole on each, if there is nothing to deal out by.
+    pub(super) async fn copy_from(&mut self, copy: Option<&CopyFrom>, sql: &[u8]) -> Result<Outcome, Fault> {
         let two_phase = self.two_phase()?;
-        if matches!(self.wants.rules().encoding, ClientEncoding::EmbeddedAscii) {
+        if copy.is_some() && matches!(self.wants.rules().encoding, ClientEncoding::EmbeddedAscii) {
             return Err(Fault::pointsman("0A000", "rows in this client_encoding cannot be told apart")
                 .hint("Set client_encoding to UTF8."));
         }
-        two_phase.ready().await?;
+        let spans = self.spans();
+        if !spans {
+            two_phase.ready().await?;
+        }
         let count = self.shards.as_ref().map_or(0, |shards| shards.len());
-        let mut legs: Vec<Leg> = (0..count).filter_map(|shard| self.open_leg(shard)).collect();
-        let begun = self.attend_work(false, begin_copies(&mut legs, sql)).await?;
-        self.io.to_client.extend(&begun);
-        let types = copy.types.iter().map(|oid| KeyType::of_oid(*oid)).collect::<Option<Vec<_>>>();
-        let types = types.ok_or_else(|| no_shard(KeyError::Unclear))?;
-        let chunks = vec![BytesMut::new(); count];
-        let mut dealer = Dealer { copy, types, shards: count, chunks };
-        let total = match self.deal_stream(&mut dealer, &mut legs).await {
-            Ok(total) => total,
-            Err(fault) => {
-                // Their connections are closed: a half-read copy cannot be ended otherwise by those who may not wait.
-                drop(legs);
-                return Err(fault);
-            }
-        };
+        let all: Vec<usize> = (0..count).collect();
+        let mut legs = self.lease_legs(&all).await?;
+        let taken = self.copy_into(copy, sql, &mut legs).await;
+        let complete = |total: u64| Outcome::Complete(format!("COPY {total}"));
+        if spans {
+            self.return_legs(legs, false).await;
+            return taken.map(complete);
+        }
+        // If it has failed, their connections are closed: a half-read copy cannot be ended otherwise by those who may not wait.
+        let total = taken?;
         let outcome = commit(&two_phase, &mut legs).await?;
         self.warn(&outcome);
-        (0..count).for_each(|shard| self.note_written_on(shard));
-        Ok(Outcome::Complete(format!("COPY {total}")))
+        all.into_iter().for_each(|shard| self.note_written_on(shard));
+        Ok(complete(total))
     }
 
-    /// Deals the client's stream out to its end; returns how many rows the shards took.
-    async fn deal_stream(&mut self, dealer: &mut Dealer<'_>, legs: &mut [Leg]) -> Result<u64, Fault> {
-        let mut splitter = Splitter::new(dealer.copy, self.shared.message_bytes_max);
-        dealer.chunks.iter_mut().for_each(|chunk| chunk.put_slice(splitter.opening()));
+    /// Copies what the client sends; returns how many rows were taken.
+    async fn copy_into(
+        &mut self,
+        copy: Option<&CopyFrom>,
+        sql: &[u8],
+        legs: &mut [Leg],
+    ) -> Result<u64, Fault> {
+        let begin = !self.spans();
+        let dealt = match self.attend_work(false, begin_copies(legs, sql, begin)).await {
+            Ok(begun) => {
+                self.io.to_client.extend(&begun);
+                self.deal_stream(copy, legs).await
+            }
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = dealt {
+            give_up(legs);
+            return Err(fault);
+        }
+        let counts = self.attend_work(false, end_copies(legs)).await?;
+        Ok(if copy.is_some() { counts.iter().sum() } else { counts.first().copied().unwrap_or(0) })
+    }
+
+    /// `COPY ... FROM STDIN` on one shard, which has told that it has begun.
+    pub(super) async fn copy_through(&mut self, leg: &mut Leg, begun: &Frame) -> Result<(), Fault> {
+        self.io.to_client.extend(&begun.bytes);
+        let legs = std::slice::from_mut(leg);
+        if let Err(fault) = self.deal_stream(None, legs).await {
+            give_up(legs);
+            leg.settle().await?;
+            return Err(fault);
+        }
+        leg.out.put_slice(COPY_DONE);
+        Ok(())
+    }
+
+    /// Deals the client's stream out to its end: each row to its shard, or all to each.
+    async fn deal_stream(&mut self, copy: Option<&CopyFrom>, legs: &mut [Leg]) -> Result<(), Fault> {
+        let bytes_max = self.shared.message_bytes_max;
+        let mut dealing = match copy {
+            Some(copy) => Some((Dealer::new(copy, legs.len())?, Splitter::new(copy, bytes_max))),
+            None => None,
+        };
+        if let Some((dealer, splitter)) = &mut dealing {
+            dealer.chunks.iter_mut().for_each(|chunk| chunk.put_slice(splitter.opening()));
+        }
         loop {
             let (tag, body) = self.copy_message(legs).await?;
-            match tag {
-                b'd' => {
+            match (tag, &mut dealing) {
+                (b'd', Some((dealer, splitter))) => {
                     splitter.feed::<Stopped, _>(&body, |row| dealer.deal(row))?;
                     dealer.load(legs, false);
                     self.attend_work(false, send_all(legs)).await?;
                 }
-                b'c' => break,
-                b'f' => {
+                (b'd', None) => {
+                    legs.iter_mut().for_each(|leg| put_copy_data(&mut leg.out, &body));
+                    self.attend_work(false, send_all(legs)).await?;
+                }
+                (b'c', _) => break,
+                (b'f', _) => {
                     let why = String::from_utf8_lossy(body.strip_suffix(b"\0").unwrap_or(&body)).into_owned();
                     return Err(Fault::client("57014", format!("COPY from stdin failed: {why}")));
                 }
-                b'H' | b'S' => {}
-                other => {
+                (b'H' | b'S', _) => {}
+                (other, _) => {
                     let told = format!("unexpected message type 0x{other:02X} during COPY from stdin");
                     return Err(Fault::protocol(told));
                 }
             }
         }
-        splitter.end::<Stopped, _>(|row| dealer.deal(row))?;
-        dealer.chunks.iter_mut().for_each(|chunk| chunk.put_slice(splitter.closing()));
-        dealer.load(legs, true);
-        self.attend_work(false, end_copies(legs)).await
+        if let Some((dealer, splitter)) = &mut dealing {
+            splitter.end::<Stopped, _>(|row| dealer.deal(row))?;
+            dealer.chunks.iter_mut().for_each(|chunk| chunk.put_slice(splitter.closing()));
+            dealer.load(legs, true);
+        }
+        Ok(())
     }
 
     /// The client's next message. A shard that ends its copy meanwhile ends all.
@@ -215,9 +273,11 @@ impl Session {
     ) -> Result<Outcome, Fault> {
         let mut total = 0;
         for (place, shard) in shards.iter().enumerate() {
-            let Some(mut leg) = self.open_leg(*shard) else { continue };
+            let mut leg = self.lease_leg(*shard).await?;
             let ends = (place == 0, place + 1 == shards.len());
-            total += self.copy_out(&mut leg, copy, sql, ends).await?;
+            let rows = self.copy_out(&mut leg, copy, sql, ends).await;
+            self.return_legs(vec![leg], rows.is_err()).await;
+            total += rows?;
         }
         Ok(Outcome::Complete(format!("COPY {total}")))
     }
@@ -250,9 +310,7 @@ impl Session {
                     }
                 }
                 b'c' if last => self.io.to_client.extend(&frame.bytes),
-                b'C' => {
-                    rows = tag_of(&frame).rsplit(' ').next().and_then(|last| last.parse().ok()).unwrap_or(0)
-                }
+                b'C' => rows = count_of(&frame),
                 b'E' => failed = Some(Fault::from_server(frame.bytes)),
                 b'N' => self.io.to_client.extend(&frame.bytes),
                 b'Z' => return failed.map_or(Ok(rows), Err),
@@ -276,10 +334,12 @@ fn part(
     (!(opens && header && !first)).then_some(data)
 }
 
-/// Begins a transaction and the copy on each shard; returns what the client is told.
-async fn begin_copies(legs: &mut [Leg], sql: &[u8]) -> Result<Bytes, Fault> {
+/// Begins the copy on each shard, and a transaction before it if asked to; returns what the client is told.
+async fn begin_copies(legs: &mut [Leg], sql: &[u8], begin: bool) -> Result<Bytes, Fault> {
     for leg in legs.iter_mut() {
-        leg.query(b"BEGIN");
+        if begin {
+            leg.query(b"BEGIN");
+        }
         leg.query(sql);
         std::future::poll_fn(|cx| leg.poll_send(cx)).await?;
     }
@@ -307,28 +367,35 @@ async fn send_all(legs: &mut [Leg]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Ends the copies; returns how many rows were taken.
-async fn end_copies(legs: &mut [Leg]) -> Result<u64, Fault> {
+/// Ends copies that cannot go on. Those that have failed already drop it.
+fn give_up(legs: &mut [Leg]) {
+    legs.iter_mut().for_each(|leg| leg.out.put_slice(COPY_FAIL));
+}
+
+/// Ends the copies; returns how many rows each has taken.
+async fn end_copies(legs: &mut [Leg]) -> Result<Vec<u64>, Fault> {
     for leg in legs.iter_mut() {
-        leg.out.put_slice(b"c\0\0\0\x04");
+        leg.out.put_slice(COPY_DONE);
         std::future::poll_fn(|cx| leg.poll_send(cx)).await?;
     }
-    let mut total = 0;
+    let mut counts = Vec::with_capacity(legs.len());
     for leg in legs {
         loop {
             let frame = leg.frame().await?;
             match frame.tag {
-                b'C' => {
-                    total +=
-                        tag_of(&frame).rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
-                }
+                b'C' => counts.push(count_of(&frame)),
                 b'E' => return Err(Fault::from_server(frame.bytes)),
                 b'Z' => break,
                 _ => {}
             }
         }
     }
-    Ok(total)
+    Ok(counts)
+}
+
+/// How many rows a command's tag tells of.
+fn count_of(frame: &Frame) -> u64 {
+    tag_of(frame).rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 fn put_copy_data(out: &mut BytesMut, data: &[u8]) {

@@ -199,6 +199,7 @@ impl Session {
                 pieces.failed = true;
             }
         }
+        self.note_spanning_answered();
         self.keep_portals(pieces.portals);
         self.flow.skip_to_sync = pieces.failed;
         self.shared.counters.transaction();
@@ -368,7 +369,7 @@ fn unknown_portal(name: &[u8]) -> Fault {
     Fault::client("34000", format!("portal \"{name}\" does not exist"))
 }
 
-fn unknown_statement(name: &[u8]) -> Fault {
+pub(super) fn unknown_statement(name: &[u8]) -> Fault {
     let told = match name {
         b"" => "unnamed prepared statement does not exist".to_owned(),
         name => format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name)),

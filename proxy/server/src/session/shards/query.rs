@@ -10,13 +10,14 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
 
 use pointsman_shards::pick::Picked;
-use pointsman_shards::plan::{Gather, Many, Refusal, Why};
+use pointsman_shards::plan::{Each, Gather, Many, Refusal, Why};
 
 use super::super::begin::begins;
 use super::super::cached::Execution;
 use super::super::judge::{Judged, Marks, judge};
 use super::super::request::Taken;
 use super::super::{Session, message};
+use super::across::copy_by_extended;
 use super::gather::{Run, Sink, Told};
 use super::planned::Planned;
 use super::way::Way;
@@ -94,39 +95,43 @@ impl Session {
         planned: Arc<Planned>,
     ) -> Result<Taken, Fault> {
         let frame_len = header.frame_len();
-        if let Err(fault) = self.query_admission(frame_len, &judged.facts, &judged.verdict) {
+        let body = self.io.from_client.bytes().get(5..frame_len).unwrap_or_default();
+        let sql = Query::decode(body).map(|query| query.sql.to_vec()).unwrap_or_default();
+        let executed = self.executed(&sql, judged);
+        let (facts, verdict) = match &executed {
+            Some(prepared) => (&prepared.facts, self.verdict_of(prepared)),
+            None => (&judged.facts, Arc::clone(&judged.verdict)),
+        };
+        if let Err(fault) = self.query_admission(frame_len, facts, &verdict) {
             return self.refuse_query(frame_len, fault);
         }
         if let Err(fault) = self.may_go_across() {
             return self.refuse_query(frame_len, fault);
         }
-        let body = self.io.from_client.bytes().get(5..frame_len).unwrap_or_default();
-        let sql = Query::decode(body).map(|query| query.sql.to_vec()).unwrap_or_default();
         self.io.from_client.consume(frame_len);
         self.statements.set_unnamed(None);
         self.io.settle_approved();
-        self.count(judged.verdict.kind);
-        let asked = Execution::of_text(&sql);
+        self.count(verdict.kind);
         let outcome = match judged.facts.statements.len() {
-            0 | 1 => self.query_part(&judged.facts, &planned, &asked).await,
+            0 | 1 => self.query_part(judged, &planned, &sql).await,
             _ => self.query_parts(&sql).await,
         };
         if let Err(fault) = outcome {
             self.tell(fault)?;
         }
         self.io.to_client.extend(&message::ready(self.status.byte()));
+        self.note_spanning_answered();
         self.shared.counters.transaction();
         Ok(Taken::Done)
     }
 
     /// Performs one statement of a query, and completes it.
-    async fn query_part(
-        &mut self,
-        facts: &Facts,
-        planned: &Planned,
-        asked: &Execution<'_>,
-    ) -> Result<(), Fault> {
-        match Box::pin(self.perform_across(facts, planned, asked)).await? {
+    async fn query_part(&mut self, judged: &Judged, planned: &Planned, sql: &[u8]) -> Result<(), Fault> {
+        let outcome = match Box::pin(self.perform_named(sql, judged)).await? {
+            Some(outcome) => outcome,
+            None => Box::pin(self.perform_across(&judged.facts, planned, &Execution::of_text(sql))).await?,
+        };
+        match outcome {
             Outcome::Complete(tag) => self.io.to_client.extend(&message::command_complete(&tag)),
             Outcome::Answered => {}
         }
@@ -149,7 +154,7 @@ impl Session {
             }
             let judged = judge(one, self.wants.rules(), &self.shared.account.database.catalog());
             let Some(planned) = self.planned(one, &judged.verdict, true) else { continue };
-            if let Err(fault) = self.query_part(&judged.facts, &planned, &Execution::of_text(one)).await {
+            if let Err(fault) = self.query_part(&judged, &planned, one).await {
                 self.end_implicit(true).await?;
                 return Err(fault);
             }
@@ -223,14 +228,10 @@ impl Session {
                 Ok(Outcome::Complete(format!("SELECT {rows}")))
             }
             Many::CopyFrom(_) | Many::CopyTo(_) if asked.protocol != Protocol::Simple => {
-                Err(Fault::pointsman("0A000", "COPY of several shards' rows by the extended protocol")
-                    .hint("Send it as a simple query, as COPY is by all drivers."))
+                Err(copy_by_extended())
             }
-            Many::CopyFrom(_) | Many::CopyTo(_) if self.spans() => {
-                Err(Fault::pointsman("0A000", "COPY of several shards' rows inside a transaction")
-                    .hint("COPY outside of the transaction: it commits on all shards together."))
-            }
-            Many::CopyFrom(copy) => self.copy_from(copy, asked.sql).await,
+            Many::CopyFrom(copy) => self.copy_from(Some(copy), asked.sql).await,
+            Many::Each(Each::Copies) if self.copies_in(asked) => self.copy_from(None, asked.sql).await,
             Many::CopyTo(copy) => {
                 let shards: Vec<usize> = match self.picked(planned, asked)? {
                     Picked::Shards(set) => set.iter().collect(),
@@ -257,7 +258,10 @@ impl Session {
             return Ok((Told::Theirs, Vec::new()));
         }
         let described = self.describe_original(asked).await?;
-        let told = if simple { Told::This(described.row_description.clone()) } else { Told::Nothing };
+        let told = match simple || asked.described == b'P' {
+            true => Told::This(described.row_description.clone()),
+            false => Told::Nothing,
+        };
         Ok((told, described.parameters.clone()))
     }
 
@@ -279,6 +283,13 @@ impl Session {
                 Err(refused(refusal))
             }
         }
+    }
+
+    /// Whether a simple query is `COPY ... FROM STDIN`.
+    fn copies_in(&self, asked: &Execution<'_>) -> bool {
+        let judged = judge(asked.sql, self.wants.rules(), &self.shared.account.database.catalog());
+        let copies = judged.facts.single().is_some_and(|one| matches!(one.kind, Kind::CopyFrom(_)));
+        copies && asked.protocol == Protocol::Simple
     }
 
     /// Counts a statement.

@@ -5,6 +5,7 @@ use pointsman_sql::{Facts, Kind};
 use pointsman_wire::backend::TransactionStatus;
 
 use super::super::Session;
+use super::super::begin::Idle;
 use super::super::failed::aborted;
 use super::across::no_shards;
 use super::leg::Leg;
@@ -13,17 +14,21 @@ use crate::fault::Fault;
 use crate::twophase::{Participant as _, Trouble, commit};
 
 /// The client's transaction.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Spanning {
     /// What begins it, and what was said since that counts on every shard: savepoints, `SET LOCAL`.
     opening: Vec<Vec<u8>>,
-    legs: Vec<Leg>,
+    pub(super) legs: Vec<Leg>,
+    /// Its savepoints, the last one last.
+    savepoints: Vec<Box<str>>,
     /// Legs that are in use.
     leased: usize,
     /// A shard's part is lost: only the end of all is left.
     broken: bool,
     /// It ends with the client's `Sync`, or its text.
     implicit: bool,
+    /// How long the client may be idle.
+    pub(super) idle: Option<Idle>,
 }
 
 impl Session {
@@ -45,9 +50,12 @@ impl Session {
 
     /// Begins one.
     pub(in crate::session) fn begin_spanning(&mut self, sql: &[u8], implicit: bool) {
+        let (opening, idle) = match implicit {
+            true => (vec![sql.to_vec()], None),
+            false => self.opening(sql),
+        };
         if let Some(shards) = &mut self.shards {
-            let opening = vec![sql.to_vec()];
-            let spanning = Spanning { opening, legs: Vec::new(), leased: 0, broken: false, implicit };
+            let spanning = Spanning { opening, implicit, idle, ..Spanning::default() };
             shards.spanning = Some(Box::new(spanning));
             self.status = TransactionStatus::InTransaction;
         }
@@ -120,10 +128,13 @@ impl Session {
         let outcome = match &single.kind {
             Kind::Commit { chain } if !failed => self.commit_spanning(*chain).await,
             Kind::Commit { chain } | Kind::Rollback { chain } => self.roll_back_spanning(*chain).await,
-            Kind::RollbackTo(_) => self.steer_all(sql).await,
+            Kind::RollbackTo(name) => self.steer_savepoint(name, &single.kind, sql).await,
             _ if failed => Err(aborted()),
-            Kind::Begin(_) => self.begin_again(),
-            Kind::Savepoint(_) | Kind::Release(_) | Kind::SetTransaction(_) => self.steer_all(sql).await,
+            Kind::Begin(_) => self.begin_again(sql),
+            Kind::Savepoint(name) | Kind::Release(name) => {
+                self.steer_savepoint(name, &single.kind, sql).await
+            }
+            Kind::SetTransaction(_) => self.steer_all(sql).await,
             Kind::Set(setting) if setting.local => self.steer_all(sql).await,
             Kind::Set(_)
             | Kind::Reset(_)
@@ -142,6 +153,29 @@ impl Session {
             _ => return None,
         };
         Some(outcome)
+    }
+
+    /// Runs a command of savepoints on every shard. Whether there is one of the name is known here: perhaps no shard takes part yet.
+    async fn steer_savepoint(&mut self, name: &str, kind: &Kind, sql: &[u8]) -> Result<Outcome, Fault> {
+        let known = self
+            .spanning()
+            .and_then(|spanning| spanning.savepoints.iter().rposition(|savepoint| **savepoint == *name));
+        let left = match (kind, known) {
+            (Kind::Savepoint(_), _) => None,
+            (Kind::RollbackTo(_), Some(at)) => Some(at + 1),
+            (_, Some(at)) => Some(at),
+            (_, None) => {
+                return Err(Fault::client("3B001", format!("savepoint \"{name}\" does not exist")));
+            }
+        };
+        let outcome = self.steer_all(sql).await?;
+        if let Some(spanning) = self.spanning() {
+            match left {
+                Some(left) => spanning.savepoints.truncate(left),
+                None => spanning.savepoints.push(name.into()),
+            }
+        }
+        Ok(outcome)
     }
 
     /// Runs a command on every shard that takes part, and on those that will.
@@ -181,10 +215,14 @@ impl Session {
         }
     }
 
-    fn begin_again(&mut self) -> Result<Outcome, Fault> {
-        let implicit = self.spanning().is_some_and(|spanning| std::mem::take(&mut spanning.implicit));
-        if !implicit {
-            self.tell_warning("25001", "there is already a transaction in progress");
+    /// `BEGIN` inside of a transaction. One that was to end with its text goes on from here as the client's own.
+    fn begin_again(&mut self, sql: &[u8]) -> Result<Outcome, Fault> {
+        match self.spanning() {
+            Some(Spanning { implicit: true, legs, leased: 0, .. }) if legs.is_empty() => {
+                self.begin_spanning(sql, false);
+            }
+            Some(spanning) if spanning.implicit => spanning.implicit = false,
+            _ => self.tell_warning("25001", "there is already a transaction in progress"),
         }
         Ok(Outcome::Complete("BEGIN".into()))
     }
@@ -243,6 +281,7 @@ impl Session {
         if let Some(spanning) = self.spanning() {
             spanning.broken |= spanning.leased > 0;
             self.status = TransactionStatus::Failed;
+            self.note_spanning_answered();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What `EXPLAIN ROUTE` says of a sharded database.
 
 use super::super::Session;
+use super::executing::Executed;
 use super::planned::Declared;
 use crate::sharded::{Terms, told};
 
@@ -10,7 +11,11 @@ impl Session {
     pub(in crate::session) fn turn_to_explain(&mut self, sql: &[u8]) -> bool {
         let Some(shards) = &self.shards else { return true };
         let at = shards.at;
-        match self.picked_together(sql).ok().and_then(|picked| picked.only(at)) {
+        let picked = match self.executed_by(sql) {
+            Some(executed) => self.picked_by(&executed),
+            None => self.picked_together(sql),
+        };
+        match picked.ok().and_then(|picked| picked.only(at)) {
             Some(shard) if shard == at => true,
             Some(shard) if self.may_turn() => {
                 self.turn_to(shard);
@@ -34,8 +39,12 @@ impl Session {
             rules: self.wants.rules(),
             coordinator: group.config.coordinator.as_deref(),
             two_phase: group.two_phase.is_some(),
+            parameters: None,
         };
-        let mut rows = told(sql, &terms);
+        let executed = self.executed_by(sql);
+        let parameters = executed.as_ref().and_then(Executed::parameters);
+        let terms = Terms { parameters: parameters.as_ref(), ..terms };
+        let mut rows = told(executed.as_ref().map_or(sql, |executed| &executed.body), &terms);
         if !served_here && let Err(fault) = self.may_go_across() {
             rows.push(("now".to_owned(), format!("refused: {}", fault.told)));
         }

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pointsman_shards::pick::Picked;
-use pointsman_sql::{ClientEncoding, LexRules, Literal, execute_arguments, prepare_parts, split};
+use pointsman_sql::{ClientEncoding, LexRules, Literal, split};
 use pointsman_wire::backend::TransactionStatus;
-use pointsman_wire::frontend::BindParameters;
 
 use super::super::Session;
 use super::super::cached::Execution;
 use super::super::judge::{Verdict, with_text};
-use super::super::statements::{Origin, Prepared};
 use super::planned::{Declared, Planned};
 use crate::fault::Fault;
 
@@ -106,28 +103,6 @@ impl Session {
         Ok(all)
     }
 
-    /// The way of an `EXECUTE`: its values are those of the statement that was prepared.
-    pub(super) fn way_of_execute(&mut self, sql: &[u8], prepared: &Prepared) -> Result<Way, Fault> {
-        let rules = self.wants.rules();
-        let body = match &prepared.origin {
-            Origin::Protocol { sql, .. } => sql.clone(),
-            Origin::Sql { tail, .. } => {
-                let whole = [b"PREPARE x ", &tail[..]].concat();
-                let parts = prepare_parts(&whole, rules).ok_or_else(not_planned)?;
-                Bytes::copy_from_slice(&whole[parts.body])
-            }
-        };
-        let arguments = execute_arguments(sql, rules);
-        let values = arguments.iter().flatten().map(|value| value.as_ref().map(String::as_bytes)).collect();
-        let parameters = BindParameters { formats: Vec::new(), values, result_formats: Vec::new() };
-        let parameters = arguments.is_some().then_some(&parameters);
-        let verdict = self.verdict_of_text(&body);
-        match self.find_way(&verdict, &Execution::of_bound(&body, &[], &[], parameters), false)? {
-            Way::Across(_) => Err(not_planned()),
-            way => Ok(way),
-        }
-    }
-
     /// Turns to the shard that an execution is for, if that is one and the session may.
     pub(super) fn find_way(
         &mut self,
@@ -186,12 +161,6 @@ fn is_readable(sql: &[u8], rules: LexRules) -> bool {
         } else {
             sql.is_ascii()
         }
-}
-
-/// An `EXECUTE` that is not for one shard, as far as can be told.
-fn not_planned() -> Fault {
-    Fault::pointsman("0A000", "EXECUTE of a statement for several shards")
-        .hint("Give the shard key as a plain value, or prepare the statement by the extended protocol.")
 }
 
 /// A key that has no shard.

@@ -53,24 +53,29 @@ pub(super) fn fill(proxy: &Proxy, table: &mut Table) {
         let mut accounts = cluster.accounts();
         accounts.sort_by(|a, b| (&a.database.name, &a.user).cmp(&(&b.database.name, &b.user)));
         for account in accounts {
-            let row = row(cluster, &account, &sessions);
+            let row = row(proxy, cluster, &account, &sessions);
             table.row(row);
         }
     }
 }
 
-fn row(cluster: &Arc<Cluster>, account: &Account, sessions: &[Arc<About>]) -> [Option<String>; 22] {
+fn row(
+    proxy: &Proxy,
+    cluster: &Arc<Cluster>,
+    account: &Account,
+    sessions: &[Arc<About>],
+) -> [Option<String>; 22] {
     let ours = |about: &&Arc<About>| {
         about.user == account.user
             && about.cluster.as_ref().is_some_and(|theirs| Arc::ptr_eq(theirs, cluster))
-            && super::server_name(cluster, &about.database) == account.database.name
+            && super::server_name(proxy, cluster, &about.database) == account.database.name
     };
     let doing: Vec<Doing> = sessions.iter().filter(ours).map(|about| about.doing()).collect();
     let waiting = doing.iter().filter(|doing| **doing == Doing::Waiting).count();
     let sum = sum(account);
     let (used, wait) = (sum.used, sum.used.longest_wait);
     [
-        Some(super::client_name(cluster, &account.database.name)),
+        Some(super::client_name(proxy, cluster, &account.database.name)),
         some(&account.user),
         some(doing.len() - waiting),
         some(waiting),

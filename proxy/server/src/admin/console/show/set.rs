@@ -9,7 +9,7 @@ use crate::admin::console::table::{Table, moment, some};
 use crate::client::config::ClientLimits;
 use crate::config::Config;
 use crate::proxy::Proxy;
-use crate::upstream::config::PoolConfig;
+use crate::upstream::config::{PoolConfig, ShardedConfig, WritesAcross};
 
 /// A row for each key that has a value; secrets are not shown.
 pub(super) fn config(config: &Config, table: &mut Table) {
@@ -47,6 +47,28 @@ pub(super) fn config(config: &Config, table: &mut Table) {
             row(&of(key), value, Some(default), true);
         }
     }
+    let usual = ShardedConfig::new(String::new());
+    for database in &config.sharded {
+        let name = if database.name.is_empty() { "*" } else { &database.name };
+        for ((key, value), (_, default)) in sharded(database).into_iter().zip(sharded(&usual)) {
+            row(&format!("sharded[{name}].{key}"), value, Some(default), true);
+        }
+    }
+}
+
+fn sharded(database: &ShardedConfig) -> [(&'static str, String); 6] {
+    let writes = match database.writes {
+        WritesAcross::Refuse => "refuse",
+        WritesAcross::TwoPhase => "two_phase",
+    };
+    [
+        ("shards", list(&database.shards)),
+        ("server_name", database.server_name.clone().unwrap_or_default()),
+        ("coordinator", database.coordinator.clone().unwrap_or_default()),
+        ("cross_shard_writes", writes.to_owned()),
+        ("gather_bytes_max", database.gather_bytes_max.to_string()),
+        ("node", database.node.map_or_else(|| "leased".to_owned(), |node| node.to_string())),
+    ]
 }
 
 fn limits(limits: &ClientLimits) -> [(&'static str, String); 6] {

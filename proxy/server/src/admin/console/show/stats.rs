@@ -71,7 +71,7 @@ pub(super) fn fill(proxy: &Proxy, with_totals: bool, with_averages: bool, table:
         let cluster = clusters.iter().find(|cluster| cluster.config().name == database.cluster);
         let name = cluster.map_or_else(
             || database.database.clone(),
-            |cluster| super::client_name(cluster, &database.database),
+            |cluster| super::client_name(proxy, cluster, &database.database),
         );
         let mut row = vec![Some(name)];
         if with_totals {

@@ -94,10 +94,10 @@ pub(super) fn state(server: &Server) -> &'static str {
     }
 }
 
-/// A row for each database that is configured or was asked for.
+/// A row for each database that is configured or was asked for; of a sharded one, for each of its shards.
 pub(super) fn databases(proxy: &Proxy, table: &mut Table) {
     for cluster in proxy.clusters.all().iter() {
-        for name in super::database_names(cluster) {
+        for name in super::database_names(proxy, cluster) {
             table.row(database_row(proxy, cluster, &name));
         }
     }
@@ -105,7 +105,7 @@ pub(super) fn databases(proxy: &Proxy, table: &mut Table) {
 
 fn database_row(proxy: &Proxy, cluster: &Arc<Cluster>, name: &str) -> [Option<String>; 19] {
     let config = cluster.config();
-    let server_name = super::server_name(cluster, name);
+    let server_name = super::server_name(proxy, cluster, name);
     let all = cluster.servers();
     let (host, port) =
         match cluster.primary().and_then(|index| all.get(index)).map(|server| &server.config.address) {
@@ -143,6 +143,6 @@ fn database_row(proxy: &Proxy, cluster: &Arc<Cluster>, name: &str) -> [Option<St
         flag(known.map_or_else(|| cluster.is_paused(), |database| database.gate.is_closed())),
         some(0),
         some(&config.name),
-        flag(config.databases.iter().any(|known| known.name == name)),
+        flag(super::named(proxy, cluster).iter().any(|(known, _)| known == name)),
     ]
 }
