@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 
 use super::planner::{Planner, append};
-use super::scope::{Col, INT8, Info, Scopes, name_of};
+use super::scope::{Col, INT8, Info, Meant, Scopes, name_of};
 use super::text::{self, column, named, refusal};
 use super::tree::{self, address};
 use super::{Gather, Lookup, Refusal, Why, deep};
@@ -43,10 +43,9 @@ pub(crate) fn partials(
         let scopes = Scopes::of_query(&query, planner.source, planner.schema, &planner.infos);
         let mut fold = Fold { scopes: &scopes, columns: Vec::new(), groups: 0, done: Vec::new() };
         for node in &query.group_clause {
-            let expression = grouped(&scopes, &query, node);
-            let info = scopes.info_of(expression);
-            sorts_at_home(&scopes, expression, info)?;
-            fold.columns.push((fold.canonical(expression), expression.clone(), info));
+            let Meant { expression, info, .. } = grouped(&scopes, &query, node)?;
+            sorts_at_home(&scopes, &expression, info)?;
+            fold.columns.push((fold.canonical(&expression), expression.into_owned(), info));
         }
         fold.groups = fold.columns.len();
         let last = fold.last(&query)?;
@@ -116,9 +115,10 @@ fn name_targets(query: &mut pb::SelectStmt) {
     }
 }
 
-/// The expression that a part of `GROUP BY` means: a column's name is taken for an input column's first.
-fn grouped<'n>(scopes: &Scopes<'_>, query: &'n pb::SelectStmt, node: &'n Node) -> &'n Node {
-    if scopes.column(node).is_some() { node } else { tree::meant(query, node) }
+/// What a part of `GROUP BY` means.
+fn grouped<'n>(scopes: &Scopes<'_>, query: &'n pb::SelectStmt, node: &'n Node) -> Result<Meant<'n>, Refusal> {
+    let hint = "Group by the column's name and its table's.";
+    scopes.meant_by_group(query, node).ok_or_else(|| refusal(Why::Aggregate, named(node), hint))
 }
 
 /// What another PostgreSQL sorts or compares must not depend on a collation that only the column has.
@@ -249,11 +249,19 @@ impl Fold<'_, '_> {
     }
 }
 
-/// Whether a part of `ORDER BY` or `DISTINCT ON` is an output column's number or name.
+/// Whether a part of `ORDER BY` or `DISTINCT ON` is an output column's number or name. All targets have names.
 fn is_output(query: &pb::SelectStmt, node: &Node) -> bool {
     let inner = match &node.node {
         Some(NodeEnum::SortBy(sort)) => sort.node.as_deref().unwrap_or(node),
         _ => node,
     };
-    matches!(inner.node, Some(NodeEnum::AConst(_)) | None) || !std::ptr::eq(tree::meant(query, inner), inner)
+    let target = |name: &str| {
+        let named =
+            |node: &Node| matches!(&node.node, Some(NodeEnum::ResTarget(target)) if target.name == name);
+        query.target_list.iter().any(named)
+    };
+    match &inner.node {
+        Some(NodeEnum::ColumnRef(_)) => tree::bare_name(inner).is_some_and(target),
+        kind => matches!(kind, Some(NodeEnum::AConst(_)) | None),
+    }
 }

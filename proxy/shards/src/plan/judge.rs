@@ -172,7 +172,7 @@ impl<'s, 'a> Judge<'s, 'a> {
         if on.is_empty() {
             self.scopes.target_columns(query)
         } else {
-            on.into_iter().filter_map(|node| self.scopes.named_column(query, node)).collect()
+            on.into_iter().filter_map(|node| self.scopes.meant(query, node)?.column).collect()
         }
     }
 

@@ -56,33 +56,21 @@ pub(crate) fn of(scopes: &Scopes<'_>, query: &pb::SelectStmt, within: bool) -> R
     Ok(done.then_some(plan))
 }
 
-/// The expression that a part of `ORDER BY` means.
+/// What a part of `ORDER BY` or `DISTINCT ON` means.
 fn meant<'n>(
     scopes: &Scopes<'_>,
     query: &'n pb::SelectStmt,
     node: &'n Node,
 ) -> Result<(Cow<'n, Node>, Info), Refusal> {
-    let found = tree::meant(query, node);
-    let Some(NodeEnum::AConst(pb::AConst { val: Some(pb::a_const::Val::Ival(number)), .. })) = &node.node
-    else {
-        return Ok((Cow::Borrowed(found), scopes.info_of(found)));
-    };
-    if !std::ptr::eq(found, node) {
-        return Ok((Cow::Borrowed(found), scopes.info_of(found)));
-    }
-    // A star stands before it.
-    let at = usize::try_from(number.ival).ok().and_then(|number| number.checked_sub(1));
-    let value = at.and_then(|at| match written_out(scopes, query)?.into_iter().nth(at)?.node {
-        Some(NodeEnum::ResTarget(target)) => Some((Cow::Owned(*target.val?), info(scopes, query, at, node))),
-        _ => None,
-    });
-    value
-        .ok_or_else(|| refusal(Why::Order, format!("ORDER BY {}", named(node)), "Sort by the column's name."))
+    let meant = scopes.meant(query, node).ok_or_else(|| {
+        refusal(Why::Order, format!("ORDER BY {}", named(node)), "Sort by the column's name and its table's.")
+    })?;
+    Ok((meant.expression, meant.info))
 }
 
 /// `DISTINCT`: shards sort by all columns.
 fn distinct(scopes: &Scopes<'_>, query: &pb::SelectStmt, plan: &mut Plan) -> bool {
-    let Some(targets) = written_out(scopes, query) else { return false };
+    let Some(targets) = scopes.written_out(query) else { return false };
     let mut sort = query.sort_clause.clone();
     let sorted: Vec<Option<String>> = plan
         .keys
@@ -105,7 +93,7 @@ fn distinct(scopes: &Scopes<'_>, query: &pb::SelectStmt, plan: &mut Plan) -> boo
     }
     plan.unique = Some(plan.keys.len());
     plan.sort = Some(sort);
-    plan.targets = Some(targets);
+    plan.targets = Some(targets.into_owned());
     true
 }
 
@@ -148,41 +136,6 @@ fn distinct_on(
     }
     plan.unique = Some(on.len());
     Ok(true)
-}
-
-/// Targets with their stars written out.
-pub(crate) fn written_out(scopes: &Scopes<'_>, query: &pb::SelectStmt) -> Option<Vec<Node>> {
-    let level = *scopes.level_at.get(&tree::address(query))?;
-    let mut targets = Vec::new();
-    for node in &query.target_list {
-        let Some(NodeEnum::ResTarget(target)) = &node.node else { return None };
-        let value = target.val.as_deref()?;
-        let Some(NodeEnum::ColumnRef(column)) = value.node.as_ref().filter(|_| tree::is_star(value)) else {
-            targets.push(node.clone());
-            continue;
-        };
-        let at = &scopes.levels[level];
-        let qualifier = strings(&column.fields).last();
-        let merged = !at.merged.is_empty() || at.names.iter().any(|(_, hidden)| !hidden.is_empty());
-        if qualifier.is_none() && merged {
-            return None;
-        }
-        let mut found = false;
-        for (item, _) in &at.names {
-            let item = &scopes.items[*item];
-            if qualifier.is_some_and(|qualifier| qualifier != &*item.alias) || item.alias.is_empty() {
-                continue;
-            }
-            found = true;
-            let column =
-                |output: &super::scope::Output| text::target(text::column(&item.alias, &output.name), "");
-            targets.extend(item.columns.as_ref()?.iter().map(column));
-        }
-        if !found {
-            return None;
-        }
-    }
-    Some(targets)
 }
 
 /// Of `UNION ALL`, by columns of its output; `None`: it is not by those.

@@ -10,6 +10,7 @@ mod conditions;
 mod facts;
 mod from;
 mod joins;
+mod meant;
 mod names;
 mod outputs;
 mod passes;
@@ -20,6 +21,7 @@ use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 use pointsman_sql::Relation;
 
 pub(crate) use facts::{Closure, Fact, Known};
+pub(crate) use meant::Meant;
 pub(crate) use outputs::{
     FLOAT4, FLOAT8, INT2, INT4, INT8, Info, NUMERIC, Output, family, name_of, sum_type, type_oid,
 };

@@ -134,6 +134,17 @@ pub(crate) fn column_names(column: &pb::ColumnRef) -> Option<Vec<&str>> {
     (parts.len() == column.fields.len()).then_some(parts)
 }
 
+/// The name, if a node is a column reference without a qualifier.
+pub(crate) fn bare_name(node: &Node) -> Option<&str> {
+    match &node.node {
+        Some(NodeEnum::ColumnRef(column)) => match column_names(column)?.as_slice() {
+            [name] => Some(name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// The relation that a range names.
 pub(crate) fn relation(var: &pb::RangeVar) -> Relation {
     let schema = (!var.schemaname.is_empty()).then(|| var.schemaname.as_str().into());
@@ -182,36 +193,6 @@ pub(crate) fn is_operator(name: &[Node], operator: &str) -> bool {
 /// Whether a query is made of others by `UNION`, `INTERSECT` or `EXCEPT`.
 pub(crate) fn is_set_operation(select: &pb::SelectStmt) -> bool {
     !matches!(select.op(), pb::SetOperation::SetopNone | pb::SetOperation::Undefined)
-}
-
-/// What a part of `ORDER BY`, `GROUP BY` or `DISTINCT ON` means: the target that it numbers or names, or itself. A name is taken for
-/// an output column's where there is one.
-pub(crate) fn meant<'n>(query: &'n pb::SelectStmt, node: &'n Node) -> &'n Node {
-    let target = |node: &'n Node| match &node.node {
-        Some(NodeEnum::ResTarget(target)) => target.val.as_deref().map(|value| (target.name.as_str(), value)),
-        _ => None,
-    };
-    let found = match &node.node {
-        Some(NodeEnum::AConst(pb::AConst { val: Some(pb::a_const::Val::Ival(number)), .. })) => {
-            let at = usize::try_from(number.ival).ok().and_then(|number| number.checked_sub(1));
-            let star = |node: &'n Node| target(node).is_none_or(|(_, value)| is_star(value));
-            at.filter(|at| !query.target_list.iter().take(at + 1).any(star))
-                .and_then(|at| query.target_list.get(at))
-                .and_then(target)
-                .map(|(_, value)| value)
-        }
-        Some(NodeEnum::ColumnRef(column)) => match column_names(column).as_deref() {
-            Some([name]) => query
-                .target_list
-                .iter()
-                .filter_map(target)
-                .find(|(own, _)| own == name)
-                .map(|(_, value)| value),
-            _ => None,
-        },
-        _ => None,
-    };
-    found.unwrap_or(node)
 }
 
 /// Whether a node is `*` or `a.*`.

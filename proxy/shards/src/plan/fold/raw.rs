@@ -1,5 +1,7 @@
 //! Shards send the columns that are needed, and any one PostgreSQL does all but `FROM` and `WHERE` over them.
 
+use std::borrow::Cow;
+
 use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 
 use super::super::judge::aggregated;
@@ -23,7 +25,7 @@ pub(crate) fn raw(
 ) -> Result<Gather, Refusal> {
     let targets = {
         let scopes = Scopes::of_query(&query, planner.source, planner.schema, &planner.infos);
-        order::written_out(&scopes, &query)
+        scopes.written_out(&query).map(Cow::into_owned)
     };
     let Some(targets) = targets else { return Err(refusal(Why::Unknown, "*", "Name the columns.")) };
     query.target_list = targets;
@@ -51,9 +53,9 @@ impl Raw<'_, '_> {
             self.over(node, copy)?;
         }
         for (node, copy) in query.group_clause.iter().zip(&mut last.group_clause) {
-            let expression = grouped(self.scopes, query, node);
-            *copy = expression.clone();
-            self.over(expression, copy)?;
+            let expression = grouped(self.scopes, query, node)?.expression;
+            *copy = (*expression).clone();
+            self.over(&expression, copy)?;
         }
         inputs_named(query, &mut last, |node, copy| self.over(node, copy))?;
         Ok(last)
@@ -133,12 +135,11 @@ impl Raw<'_, '_> {
     /// No more than the first rows of each shard are wanted.
     fn limited(&self, query: &pb::SelectStmt, first: &mut pb::SelectStmt) {
         first.sort_clause.clone_from(&query.sort_clause);
-        for node in &mut first.sort_clause {
-            if let Some(NodeEnum::SortBy(sort)) = &mut node.node
-                && let Some(inner) = sort.node.as_deref_mut()
+        for (node, copy) in query.sort_clause.iter().zip(&mut first.sort_clause) {
+            if let (Some(NodeEnum::SortBy(sort)), Some(NodeEnum::SortBy(copy))) = (&node.node, &mut copy.node)
+                && let Some(meant) = sort.node.as_deref().and_then(|node| self.scopes.meant(query, node))
             {
-                let meant = tree::meant(query, inner).clone();
-                *inner = meant;
+                copy.node = Some(Box::new(meant.expression.into_owned()));
             }
         }
         first.limit_count.clone_from(&query.limit_count);

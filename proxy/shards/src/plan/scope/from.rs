@@ -57,6 +57,9 @@ impl<'a> Scopes<'a> {
         }
         self.expressions(&query.target_list, level);
         let mut outputs = self.outputs(&query.target_list, level);
+        if let Some(outputs) = &outputs {
+            self.outputs_of.insert(level, outputs.clone());
+        }
         self.by_name(&query.group_clause, level, outputs.as_deref());
         if let Some(having) = &query.having_clause {
             self.expression(having, level);

@@ -67,7 +67,7 @@ impl<'a> Scopes<'a> {
             only(self.grouped(query));
         }
         if query.distinct_clause.iter().any(|node| node.node.is_some()) {
-            only(query.distinct_clause.iter().filter_map(|node| self.named_column(query, node)).collect());
+            only(query.distinct_clause.iter().filter_map(|node| self.meant(query, node)?.column).collect());
         }
         for partition in self.partitions(query) {
             only(partition);
@@ -97,12 +97,7 @@ impl<'a> Scopes<'a> {
         if query.group_clause.iter().any(sets) {
             return Vec::new();
         }
-        query.group_clause.iter().filter_map(|node| self.named_column(query, node)).collect()
-    }
-
-    /// The column of a part that may be the number or the name of an output column.
-    pub(crate) fn named_column(&self, query: &pb::SelectStmt, node: &Node) -> Option<Col> {
-        self.column(tree::meant(query, node)).or_else(|| self.column(node))
+        query.group_clause.iter().filter_map(|node| self.meant_by_group(query, node)?.column).collect()
     }
 
     /// The columns of each `PARTITION BY` that a query's window functions are over.

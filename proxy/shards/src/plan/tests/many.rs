@@ -101,6 +101,40 @@ fn merged_by_order() {
 }
 
 #[test]
+fn names_of_output_columns() {
+    are(
+        true,
+        &[
+            (
+                "SELECT a.* FROM communities c JOIN agents a ON c.id = a.community_id ORDER BY name DESC",
+                "all, order desc: SELECT a.*, a.name AS pointsman_key_1 FROM communities c JOIN agents a ON c.id = a.community_id ORDER BY name DESC",
+            ),
+            (
+                "SELECT a.name FROM communities c JOIN agents a ON c.id = a.community_id ORDER BY name",
+                "all, order asc: SELECT a.name, a.name AS pointsman_key_1 FROM communities c JOIN agents a ON c.id = a.community_id ORDER BY name",
+            ),
+            (
+                "SELECT DISTINCT ON (name) a.* FROM communities c JOIN agents a ON c.id = a.community_id",
+                "all, order asc unique 1: SELECT DISTINCT ON (name) a.*, a.name AS pointsman_key_1 FROM communities c JOIN agents a ON c.id = a.community_id ORDER BY name",
+            ),
+            // An output column first in `ORDER BY`, an input column first in `GROUP BY`.
+            (
+                "SELECT bio AS name, name AS bio FROM agents ORDER BY name",
+                "all, order asc: SELECT bio AS name, name AS bio, bio AS pointsman_key_1 FROM agents ORDER BY name",
+            ),
+            (
+                "SELECT max(bio) AS id FROM agents GROUP BY id",
+                "all, append: SELECT max(bio) AS id FROM agents GROUP BY id",
+            ),
+            (
+                "SELECT DISTINCT ON (id) c.id FROM agents a JOIN communities c ON c.id = a.community_id",
+                "all, order asc unique 1: SELECT DISTINCT ON (id) c.id, c.id AS pointsman_key_1 FROM agents a JOIN communities c ON c.id = a.community_id ORDER BY id",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn text_that_does_not_sort_by_bytes() {
     are(
         false,

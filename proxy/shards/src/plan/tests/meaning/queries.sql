@@ -154,3 +154,13 @@ SELECT a.id, i.id FROM agents a JOIN interactions i ON i.recipient_id = a.id WHE
 SELECT a.id, i.id FROM agents a JOIN interactions i ON i.recipient_id = a.id WHERE a.id = 3 OR a.id = 5 OR a.id IN (7, 9);
 SELECT a.id, i.id FROM agents a LEFT JOIN interactions i ON i.recipient_id = a.id AND i.initiator_id >= 3 AND i.initiator_id < 9;
 SELECT o.total, a.id FROM orders o JOIN agents a ON a.id = o.agent_id WHERE o.region IN ('eu', 'us') AND o.number IN (1, 2);
+= SELECT a.* FROM communities c JOIN agents a ON c.id = a.community_id ORDER BY name DESC, id;
+= SELECT a.*, c.topic FROM communities c JOIN agents a ON c.id = a.community_id ORDER BY id LIMIT 7;
+= SELECT a.name FROM communities c JOIN agents a ON c.id = a.community_id ORDER BY name, a.id LIMIT 9;
+= SELECT DISTINCT ON (name) a.* FROM communities c JOIN agents a ON c.id = a.community_id ORDER BY name, a.id;
+= SELECT DISTINCT a.* FROM communities c JOIN agents a ON c.id = a.community_id ORDER BY id DESC;
+= SELECT a.bio AS name, a.id FROM agents a ORDER BY name, id;
+= SELECT * FROM agents JOIN interactions USING (id) WHERE initiator_id = 4 ORDER BY id;
+= SELECT a.bio AS name, max(a.id) AS id FROM agents a GROUP BY bio, name ORDER BY name, id;
+SELECT a.id AS community_id, max(a.name) FROM agents a GROUP BY a.id, community_id;
+SELECT DISTINCT ON (id) c.id, a.community_id FROM agents a JOIN communities c ON c.id = a.community_id;
