@@ -5,7 +5,7 @@ usage: shards.py --stage DIRECTORY --server PORT --shards N --agents N --queries
                  --sharded PORT:PID:DATABASE [--rounds 3] [--seconds 3]
 The connection's other settings come from PG* variables.
 """
-import argparse, pathlib, re, statistics, subprocess, sys, time
+import argparse, concurrent.futures, pathlib, re, statistics, subprocess, sys, time
 
 import peers
 
@@ -15,9 +15,9 @@ GATHER = "SELECT id, initiator_id, content FROM interactions ORDER BY id LIMIT 1
 failed = []
 
 
-def pgbench(port, database, script, clients=1, protocol="simple", seconds=None):
-    """Transactions done and their latencies in milliseconds, sorted; None when it failed."""
-    prefix = f"{o.stage}/latencies"
+def pgbench(port, database, script, clients=1, protocol="simple", seconds=None, part=""):
+    """Transactions done and their latencies in milliseconds, sorted; None when it failed. `part` tells those apart that run at once."""
+    prefix = f"{o.stage}/latencies{part}"
     command = ["pgbench", "-n", "-p", str(port), "-c", str(clients), "-j", str(min(clients, 2)), "-T", str(seconds or o.seconds),
                "-M", protocol, "-D", f"agents={o.agents}", "-D", "perm=1", "-f", str(script), "-l", f"--log-prefix={prefix}", database]
     done = subprocess.run(command, capture_output=True, text=True, timeout=(seconds or o.seconds) + 120)
@@ -71,15 +71,23 @@ def direct():
 
 
 def scatter():
+    """The latency of a scatter beside that of the slowest shard, asked alone and while the others are asked, too."""
     path = script("scatter.sql", SCATTER)
-    ours, slowest = [], []
+    alone, busy, ours, cpu = [], [], [], []
+    shards = [f"shard{shard}" for shard in range(o.shards)]
+    half = lambda found: found and found[1][len(found[1]) // 2]
+    slowest = lambda each: max(filter(None, map(half, each)), default=None)
     for _ in range(o.rounds):
-        each = [pgbench(o.server, f"shard{shard}", path) for shard in range(o.shards)]
-        slowest.append(max((took[len(took) // 2] for _, took in filter(None, each)), default=None))
+        alone.append(slowest([pgbench(o.server, shard, path) for shard in shards]))
+        with concurrent.futures.ThreadPoolExecutor(o.shards) as together:
+            busy.append(slowest(together.map(lambda shard: pgbench(o.server, shard, path, part=f"-{shard}"), shards)))
+        before = peers.cpu_ns(o.sharded[1])
         found = pgbench(o.sharded[0], o.sharded[2], path)
-        ours.append(found and found[1][len(found[1]) // 2])
-    line("scatter, ORDER BY LIMIT 20: p50 ms", f"{middle(slowest):.2f} slowest shard", f"{middle(ours):.2f}",
-         f"{middle(ours) - middle(slowest):+.2f} ms", "+0.30 ms")
+        ours.append(half(found))
+        cpu.append(found and (peers.cpu_ns(o.sharded[1]) - before) / 1000 / found[0])
+    for name, beside in (("slowest shard alone", alone), ("slowest shard, all asked at once", busy)):
+        line("scatter, ORDER BY LIMIT 20: p50 ms", f"{middle(beside):.2f} {name}", f"{middle(ours):.2f} ({middle(cpu):.0f} µs CPU)",
+             f"{middle(ours) - middle(beside):+.2f} ms", "+0.30 ms")
 
 
 def peak_kib(pid):

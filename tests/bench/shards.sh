@@ -35,7 +35,8 @@ spec:
 END
 url() { echo "postgres://postgres:postgres@127.0.0.1:$primary_port/$1"; }
 write_auth() { echo "auth: {method: trust, users: [{name: postgres, password: postgres}]}"; }
-write_unsharded() { write_auth; echo "primary: '$(url whole)'"; echo "pool: {size: $pool}"; }
+# As many server connections as the shards have together: fewer would have clients wait, and be woken in batches.
+write_unsharded() { write_auth; echo "primary: '$(url whole)'"; echo "pool: {size: $((pool * shards))}"; }
 write_sharded() {
   local shard names=
   write_auth

@@ -4,7 +4,7 @@ use pointsman_policy::{Access, classify};
 use pointsman_shards::plan::plan;
 use pointsman_shards::told::Question;
 use pointsman_shards::{Placement, Schema, Values};
-use pointsman_sql::{Analyzer, ClientEncoding, LexRules, Statement, split};
+use pointsman_sql::{Analyzer, ClientEncoding, Statement, split};
 use pointsman_wire::frontend::BindParameters;
 
 use crate::session::shards::Declared;
@@ -13,8 +13,6 @@ use crate::session::shards::Declared;
 pub(crate) struct Terms<'a> {
     /// Where tables live.
     pub declared: Declared<'a>,
-    /// How the session's texts are read.
-    pub rules: LexRules,
     /// The coordinator's cluster.
     pub coordinator: Option<&'a str>,
     /// Whether writes on several shards are allowed.
@@ -25,7 +23,7 @@ pub(crate) struct Terms<'a> {
 
 /// Item and value, line by line. Statements of one text are told of one by one.
 pub(crate) fn told(sql: &[u8], terms: &Terms<'_>) -> Vec<(String, String)> {
-    let ranges = split(sql, terms.rules).unwrap_or_default();
+    let ranges = split(sql, terms.declared.rules).unwrap_or_default();
     let [_, _, ..] = &ranges[..] else { return one(sql, terms) };
     let mut rows = Vec::new();
     for range in ranges {
@@ -39,9 +37,9 @@ pub(crate) fn told(sql: &[u8], terms: &Terms<'_>) -> Vec<(String, String)> {
 }
 
 fn one(sql: &[u8], terms: &Terms<'_>) -> Vec<(String, String)> {
-    let Terms { declared, rules, .. } = terms;
+    let declared = &terms.declared;
     let mut analyzer = Analyzer::<()>::new(1);
-    let analysis = analyzer.analyze(sql, *rules);
+    let analysis = analyzer.analyze(sql, declared.rules);
     let plan = plan(&String::from_utf8_lossy(sql), analysis.literals, declared);
     let reads = classify(analysis.facts, declared.catalog).access == Access::Read;
     let tables = tables(&analysis.facts.statements, declared);
@@ -50,7 +48,7 @@ fn one(sql: &[u8], terms: &Terms<'_>) -> Vec<(String, String)> {
         literals: analysis.literals,
         parameters: terms.parameters,
         types: &[],
-        utf8: rules.encoding == ClientEncoding::Utf8,
+        utf8: declared.rules.encoding == ClientEncoding::Utf8,
     };
     let question = Question {
         plan: &plan,

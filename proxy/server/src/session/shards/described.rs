@@ -1,8 +1,10 @@
-//! What a server says of a text: its parameters' types and its columns. Remembered, since definitions change seldom.
+//! What a server says of a text: its parameters' types and its columns. Remembered, since definitions change seldom; or heard
+//! from a shard that is about to give rows.
 
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use lru::LruCache;
@@ -12,7 +14,7 @@ use pointsman_wire::frontend::{Describe, Parse, Target};
 
 use super::super::Session;
 use super::super::statements::Under;
-use super::leg::Leg;
+use super::leg::{Frame, Leg};
 use crate::fault::Fault;
 
 /// Texts remembered by each worker.
@@ -27,6 +29,16 @@ pub(super) struct Described {
     pub columns: Option<Vec<u32>>,
     /// The whole RowDescription, in text formats.
     pub row_description: Bytes,
+}
+
+/// What the client is told of the columns before their rows.
+pub(super) enum Told {
+    /// Nothing: it did not ask.
+    Nothing,
+    /// This `RowDescription`.
+    This(Bytes),
+    /// What a shard says of them.
+    Theirs,
 }
 
 type Known = LruCache<(Box<[u8]>, Vec<u32>, Under), Arc<Described>>;
@@ -114,4 +126,45 @@ async fn read(leg: &mut Leg) -> Result<Described, Fault> {
             _ => {}
         }
     }
+}
+
+/// What the first leg says up to its columns that is for the client, the columns last; the others are sent their parts meanwhile.
+pub(super) async fn until_columns(legs: &mut [Leg]) -> Result<Vec<Frame>, Fault> {
+    let mut said = Vec::new();
+    loop {
+        let frame = std::future::poll_fn(|cx| {
+            let Some((first, others)) = legs.split_first_mut() else {
+                return Poll::Ready(Err(Fault::pointsman("XX000", "no shard was asked")));
+            };
+            for leg in others {
+                if let Poll::Ready(Err(fault)) = leg.poll_send(cx) {
+                    return Poll::Ready(Err(fault));
+                }
+            }
+            first.poll_frame(cx)
+        });
+        let frame = frame.await?;
+        match frame.tag {
+            b'E' => return Err(Fault::from_server(frame.bytes)),
+            b'N' => said.push(frame),
+            b'T' => {
+                said.push(frame);
+                return Ok(said);
+            }
+            b'1' | b'2' => {}
+            _ => return Ok(said),
+        }
+    }
+}
+
+/// A `RowDescription` without its last columns.
+pub(super) fn without_hidden(frame: &Frame, hidden: usize) -> Result<Bytes, Fault> {
+    if hidden == 0 {
+        return Ok(frame.bytes.clone());
+    }
+    let mut description = RowDescription::decode(frame.body())?;
+    description.fields.truncate(description.fields.len().saturating_sub(hidden));
+    let mut out = BytesMut::with_capacity(frame.bytes.len());
+    description.encode(&mut out);
+    Ok(out.freeze())
 }

@@ -11,14 +11,13 @@ use pointsman_shards::merge::{Merger, Order, Progress, Rows};
 use pointsman_shards::pick::{Pick, Picked};
 use pointsman_shards::plan::{Gather, Merge, Owned, Slice};
 use pointsman_sql::ValueRef;
-use pointsman_wire::backend::RowDescription;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, BindParameters, Describe, Execute, Target};
 
 use super::super::Session;
 use super::super::cached::Execution;
 use super::super::judge::with_text;
-use super::described::{format_of, put_parse};
+use super::described::{Told, format_of, put_parse, until_columns, without_hidden};
 use super::leg::{Frame, Leg};
 use crate::fault::Fault;
 
@@ -45,16 +44,6 @@ impl Sink<'_> {
             Self::Rows(_) => true,
         }
     }
-}
-
-/// What the client is told of the columns before their rows.
-pub(super) enum Told {
-    /// Nothing: it did not ask.
-    Nothing,
-    /// This `RowDescription`.
-    This(Bytes),
-    /// What a shard says of them.
-    Theirs,
 }
 
 /// One execution whose rows are gathered.
@@ -417,47 +406,6 @@ async fn next(legs: &mut [Leg], merger: &Merger, ended: &[bool]) -> Result<(usiz
         Poll::Pending
     })
     .await
-}
-
-/// What the first leg says up to its columns that is for the client, the columns last; the others are sent their parts meanwhile.
-async fn until_columns(legs: &mut [Leg]) -> Result<Vec<Frame>, Fault> {
-    let mut said = Vec::new();
-    loop {
-        let frame = std::future::poll_fn(|cx| {
-            let Some((first, others)) = legs.split_first_mut() else {
-                return Poll::Ready(Err(Fault::pointsman("XX000", "no shard was asked")));
-            };
-            for leg in others {
-                if let Poll::Ready(Err(fault)) = leg.poll_send(cx) {
-                    return Poll::Ready(Err(fault));
-                }
-            }
-            first.poll_frame(cx)
-        });
-        let frame = frame.await?;
-        match frame.tag {
-            b'E' => return Err(Fault::from_server(frame.bytes)),
-            b'N' => said.push(frame),
-            b'T' => {
-                said.push(frame);
-                return Ok(said);
-            }
-            b'1' | b'2' => {}
-            _ => return Ok(said),
-        }
-    }
-}
-
-/// A `RowDescription` without its last columns.
-fn without_hidden(frame: &Frame, hidden: usize) -> Result<Bytes, Fault> {
-    if hidden == 0 {
-        return Ok(frame.bytes.clone());
-    }
-    let mut description = RowDescription::decode(frame.body())?;
-    description.fields.truncate(description.fields.len().saturating_sub(hidden));
-    let mut out = BytesMut::with_capacity(frame.bytes.len());
-    description.encode(&mut out);
-    Ok(out.freeze())
 }
 
 /// A whole number, or NULL; `None`: it is neither.

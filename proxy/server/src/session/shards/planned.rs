@@ -9,7 +9,7 @@ use pointsman_policy::catalog::Catalog;
 use pointsman_shards::pick::Pick;
 use pointsman_shards::plan::{Many, Plan, Refusal, Why, plan};
 use pointsman_shards::{Column, FunctionKind, Placement, Schema};
-use pointsman_sql::{FunctionName, Literal, LiteralKind, Relation};
+use pointsman_sql::{ClientEncoding, FunctionName, LexRules, Literal, LiteralKind, Relation};
 
 /// Literals that texts may have for a plan to serve others of the template, too.
 const ALIKE_MAX: usize = 16;
@@ -20,8 +20,8 @@ pub(in crate::session) struct Planned {
     pub plan: Plan,
     /// The text that it was made from; empty if it has no literals.
     text: Box<str>,
-    /// Its literals, if they are few: of what kind, and the first that is written like it.
-    alike: Option<Vec<(u8, LiteralKind)>>,
+    /// Of each of its literals the first that is written like it, and its kind; of many, nothing.
+    alike: Vec<(usize, LiteralKind)>,
     /// The policies that declare where tables live.
     version: u64,
     /// The catalog that says what columns there are.
@@ -47,22 +47,20 @@ impl Planned {
             && self.shards == declared.shards
     }
 
-    /// Whether at least the shards that it is for hold for a text of the same template: a plan may follow from two literals'
-    /// being the same, and from nothing else that literals say.
-    fn picks_for(&self, sql: &[u8], literals: &[Literal]) -> bool {
-        self.is_of(sql) || (self.alike.is_some() && self.alike == alike(sql, literals))
+    /// Whether it holds for a text of the same template: with `whole` all of it, else at least the shards that it is for. A plan may
+    /// follow from two literals' being the same, and from nothing else that literals say.
+    pub fn serves(&self, sql: &[u8], literals: &[Literal], whole: bool) -> bool {
+        self.is_of(sql)
+            || (!whole && literals.len() <= ALIKE_MAX && alike(sql, literals).eq(self.alike.iter().copied()))
     }
 }
 
-fn alike(sql: &[u8], literals: &[Literal]) -> Option<Vec<(u8, LiteralKind)>> {
-    if literals.len() > ALIKE_MAX {
-        return None;
-    }
-    let first = |literal: &Literal| {
+/// Of each literal its kind, and the first that is written like it.
+fn alike<'a>(sql: &'a [u8], literals: &'a [Literal]) -> impl Iterator<Item = (usize, LiteralKind)> + 'a {
+    literals.iter().map(move |literal| {
         let same = |other: &Literal| other.kind == literal.kind && other.raw(sql) == literal.raw(sql);
-        literals.iter().position(same).and_then(|at| u8::try_from(at).ok())
-    };
-    literals.iter().map(|literal| Some((first(literal)?, literal.kind))).collect()
+        (literals.iter().position(same).unwrap_or(usize::MAX), literal.kind)
+    })
 }
 
 /// The plan of a text that cannot be read here as the server reads it.
@@ -93,30 +91,36 @@ pub(crate) struct Declared<'a> {
     pub version: u64,
     pub catalog: &'a Catalog,
     pub shards: usize,
-    /// The text is as PostgreSQL's parser reads it here: in UTF-8, and without escapes that only a setting makes such.
-    pub readable: bool,
+    /// How the client's texts are read.
+    pub rules: LexRules,
+}
+
+impl Declared<'_> {
+    /// Whether PostgreSQL's parser reads a text here as the server does: in UTF-8, and without escapes that only a setting makes
+    /// such.
+    fn reads(&self, sql: &[u8]) -> bool {
+        let plain = self.rules.standard_conforming_strings || !sql.contains(&b'\\');
+        let encoded = match self.rules.encoding {
+            ClientEncoding::Utf8 => std::str::from_utf8(sql).is_ok(),
+            _ => sql.is_ascii(),
+        };
+        plain && encoded
+    }
 }
 
 impl PlannedMemo {
-    /// The plan of the texts of this template, if it has no literals: then it holds for all.
-    pub fn of_all(&self, declared: &Declared<'_>) -> Option<Arc<Planned>> {
+    /// The plan that was made last, if it holds under what is declared and known now.
+    pub fn known(&self, declared: &Declared<'_>) -> Option<Arc<Planned>> {
         let known = self.last.load();
-        known.as_ref().filter(|known| known.text.is_empty() && known.is_under(declared)).cloned()
+        known.as_ref().filter(|known| known.is_under(declared)).cloned()
     }
 
-    /// The plan of a text of this template. `whole` says that what is done on several
-    /// shards is asked for, too.
-    pub fn of(&self, sql: &[u8], literals: &[Literal], declared: &Declared<'_>, whole: bool) -> Arc<Planned> {
-        if let Some(known) = &*self.last.load()
-            && known.is_under(declared)
-            && if whole { known.is_of(sql) } else { known.picks_for(sql, literals) }
-        {
-            return Arc::clone(known);
-        }
+    /// Plans a text of this template.
+    pub fn renew(&self, sql: &[u8], literals: &[Literal], declared: &Declared<'_>) -> Arc<Planned> {
         let text = String::from_utf8_lossy(sql);
         let planned = Arc::new(Planned {
-            plan: if declared.readable { plan(&text, literals, declared) } else { unreadable() },
-            alike: alike(sql, literals),
+            plan: if declared.reads(sql) { plan(&text, literals, declared) } else { unreadable() },
+            alike: if literals.len() > ALIKE_MAX { Vec::new() } else { alike(sql, literals).collect() },
             text: if literals.is_empty() { "".into() } else { text.as_ref().into() },
             version: declared.version,
             catalog: declared.catalog.version(),

@@ -35,8 +35,13 @@ impl Session {
         let set = &policies.set;
         let (tables, version) = (set.tables(), set.version());
         let terms = Terms {
-            declared: Declared { tables, version, catalog: &catalog, shards: shards.len(), readable: true },
-            rules: self.wants.rules(),
+            declared: Declared {
+                tables,
+                version,
+                catalog: &catalog,
+                shards: shards.len(),
+                rules: self.wants.rules(),
+            },
             coordinator: group.config.coordinator.as_deref(),
             two_phase: group.two_phase.is_some(),
             parameters: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pointsman_shards::pick::Picked;
-use pointsman_sql::{ClientEncoding, LexRules, Literal, split};
+use pointsman_sql::{Literal, split};
 use pointsman_wire::backend::TransactionStatus;
 
 use super::super::Session;
@@ -66,11 +66,17 @@ impl Session {
         let set = &policies.set;
         let (tables, version) = (set.tables(), set.version());
         let rules = self.wants.rules();
-        let readable = is_readable(sql, rules);
-        let declared = Declared { tables, version, catalog: &catalog, shards: shards.len(), readable };
+        let declared = Declared { tables, version, catalog: &catalog, shards: shards.len(), rules };
         let memo = verdict.planned();
-        memo.of_all(&declared)
-            .or_else(|| Some(with_text(sql, rules, |literals, _| memo.of(sql, literals, &declared, whole))))
+        let known = memo.known(&declared);
+        match known {
+            Some(known) if !known.has_literals() => Some(known),
+            known => Some(with_text(sql, rules, |literals, _| {
+                known
+                    .filter(|known| known.serves(sql, literals, whole))
+                    .unwrap_or_else(|| memo.renew(sql, literals, &declared))
+            })),
+        }
     }
 
     /// The shards that an execution is for.
@@ -150,17 +156,6 @@ impl Session {
         };
         Way::Across(planned)
     }
-}
-
-/// Whether PostgreSQL's parser reads a text here as the server does.
-fn is_readable(sql: &[u8], rules: LexRules) -> bool {
-    let plain = rules.standard_conforming_strings || !sql.contains(&b'\\');
-    plain
-        && if rules.encoding == ClientEncoding::Utf8 {
-            std::str::from_utf8(sql).is_ok()
-        } else {
-            sql.is_ascii()
-        }
 }
 
 /// A key that has no shard.
