@@ -21,13 +21,19 @@ use crate::twophase::commit;
 /// Rows that are sent to a shard at once, in bytes.
 const CHUNK_BYTES: usize = 32 * 1024;
 
-/// What a stream of the client's is dealt out by.
+/// Where a stream of the client's goes.
 struct Dealer<'a> {
+    /// What cuts it, and deals the rows out; none: every shard gets all.
+    by: Option<(Splitter, Keys<'a>)>,
+    /// What is for each shard and was not sent.
+    chunks: Vec<BytesMut>,
+}
+
+/// What rows are dealt out by.
+struct Keys<'a> {
     copy: &'a CopyFrom,
     types: Vec<KeyType>,
     shards: usize,
-    /// Rows for each shard that were not sent.
-    chunks: Vec<BytesMut>,
 }
 
 /// Why a stream cannot go on.
@@ -58,14 +64,61 @@ impl From<Stopped> for Fault {
     }
 }
 
-impl Dealer<'_> {
-    fn deal(&mut self, row: Row<'_>) -> Result<(), Stopped> {
+impl<'a> Dealer<'a> {
+    fn new(copy: Option<&'a CopyFrom>, shards: usize, row_bytes_max: usize) -> Result<Self, Fault> {
+        let by = copy.map(|copy| {
+            let types = copy.types.iter().map(|oid| KeyType::of_oid(*oid)).collect::<Option<Vec<_>>>();
+            let types = types.ok_or_else(|| no_shard(KeyError::Unclear))?;
+            Ok::<_, Fault>((Splitter::new(copy, row_bytes_max), Keys { copy, types, shards }))
+        });
+        let by = by.transpose()?;
+        let opening = by.as_ref().map_or(&b""[..], |(splitter, _)| splitter.opening());
+        Ok(Self { by, chunks: vec![BytesMut::from(opening); shards] })
+    }
+
+    fn feed(&mut self, body: &[u8]) -> Result<(), Stopped> {
+        let Self { by, chunks } = self;
+        match by {
+            Some((splitter, keys)) => splitter.feed(body, |row| keys.deal(row, chunks)),
+            None => {
+                chunks.iter_mut().for_each(|chunk| chunk.put_slice(body));
+                Ok(())
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Stopped> {
+        let Self { by: Some((splitter, keys)), chunks } = self else { return Ok(()) };
+        splitter.end(|row| keys.deal(row, chunks))?;
+        chunks.iter_mut().for_each(|chunk| chunk.put_slice(splitter.closing()));
+        Ok(())
+    }
+
+    /// How many rows the client is told of, if the shards took so many.
+    fn rows(&self, taken: u64) -> u64 {
+        let copies = if self.by.is_some() { 1 } else { self.chunks.len() as u64 };
+        taken / copies.max(1)
+    }
+
+    /// Moves what has gathered for each shard to its leg, all of it or only where it is much.
+    fn load(&mut self, legs: &mut [Leg], all: bool) {
+        for (chunk, leg) in self.chunks.iter_mut().zip(legs) {
+            if chunk.len() >= CHUNK_BYTES || (all && !chunk.is_empty()) {
+                put_copy_data(&mut leg.out, chunk);
+                chunk.clear();
+            }
+        }
+    }
+}
+
+impl Keys<'_> {
+    fn deal(&self, row: Row<'_>, chunks: &mut [BytesMut]) -> Result<(), Stopped> {
         if row.header {
-            self.chunks.iter_mut().for_each(|chunk| chunk.put_slice(row.raw));
+            chunks.iter_mut().for_each(|chunk| chunk.put_slice(row.raw));
             return Ok(());
         }
         let shard = self.owner(&row).map_err(|error| Stopped::Key(row.line, error))?;
-        self.chunks[shard].put_slice(row.raw);
+        chunks[shard].put_slice(row.raw);
         Ok(())
     }
 
@@ -80,35 +133,22 @@ impl Dealer<'_> {
         let keys: Vec<Key<'_>> = keys.collect::<Option<_>>().ok_or(KeyError::Unclear)?;
         self.copy.sharded.function.shard(&keys, self.shards)
     }
-
-    /// Moves what has gathered for each shard to its leg, all of it or only where it is much.
-    fn load(&mut self, legs: &mut [Leg], all: bool) {
-        for (chunk, leg) in self.chunks.iter_mut().zip(legs) {
-            if chunk.len() >= CHUNK_BYTES || (all && !chunk.is_empty()) {
-                put_copy_data(&mut leg.out, chunk);
-                chunk.clear();
-            }
-        }
-    }
 }
 
 impl Session {
-    /// `COPY ... FROM STDIN`.
-    pub(super) async fn copy_from(&mut self, copy: &CopyFrom, sql: &[u8]) -> Result<Outcome, Fault> {
+    /// `COPY ... FROM STDIN`: rows are dealt out as `copy` says, or all go to every shard.
+    pub(super) async fn copy_from(&mut self, copy: Option<&CopyFrom>, sql: &[u8]) -> Result<Outcome, Fault> {
         let two_phase = self.two_phase()?;
-        if matches!(self.wants.rules().encoding, ClientEncoding::EmbeddedAscii) {
+        if copy.is_some() && matches!(self.wants.rules().encoding, ClientEncoding::EmbeddedAscii) {
             return Err(Fault::pointsman("0A000", "rows in this client_encoding cannot be told apart")
                 .hint("Set client_encoding to UTF8."));
         }
-        two_phase.ready().await?;
         let count = self.shards.as_ref().map_or(0, |shards| shards.len());
+        let mut dealer = Dealer::new(copy, count, self.shared.message_bytes_max)?;
+        two_phase.ready().await?;
         let mut legs: Vec<Leg> = (0..count).filter_map(|shard| self.open_leg(shard)).collect();
         let begun = self.attend_work(false, begin_copies(&mut legs, sql)).await?;
         self.io.to_client.extend(&begun);
-        let types = copy.types.iter().map(|oid| KeyType::of_oid(*oid)).collect::<Option<Vec<_>>>();
-        let types = types.ok_or_else(|| no_shard(KeyError::Unclear))?;
-        let chunks = vec![BytesMut::new(); count];
-        let mut dealer = Dealer { copy, types, shards: count, chunks };
         let total = match self.deal_stream(&mut dealer, &mut legs).await {
             Ok(total) => total,
             Err(fault) => {
@@ -120,18 +160,16 @@ impl Session {
         let outcome = commit(&two_phase, &mut legs).await?;
         self.warn(&outcome);
         (0..count).for_each(|shard| self.note_written_on(shard));
-        Ok(Outcome::Complete(format!("COPY {total}")))
+        Ok(Outcome::Complete(format!("COPY {}", dealer.rows(total))))
     }
 
     /// Deals the client's stream out to its end; returns how many rows the shards took.
     async fn deal_stream(&mut self, dealer: &mut Dealer<'_>, legs: &mut [Leg]) -> Result<u64, Fault> {
-        let mut splitter = Splitter::new(dealer.copy, self.shared.message_bytes_max);
-        dealer.chunks.iter_mut().for_each(|chunk| chunk.put_slice(splitter.opening()));
         loop {
             let (tag, body) = self.copy_message(legs).await?;
             match tag {
                 b'd' => {
-                    splitter.feed::<Stopped, _>(&body, |row| dealer.deal(row))?;
+                    dealer.feed(&body)?;
                     dealer.load(legs, false);
                     self.attend_work(false, send_all(legs)).await?;
                 }
@@ -147,8 +185,7 @@ impl Session {
                 }
             }
         }
-        splitter.end::<Stopped, _>(|row| dealer.deal(row))?;
-        dealer.chunks.iter_mut().for_each(|chunk| chunk.put_slice(splitter.closing()));
+        dealer.end()?;
         dealer.load(legs, true);
         self.attend_work(false, end_copies(legs)).await
     }

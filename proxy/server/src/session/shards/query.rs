@@ -224,15 +224,16 @@ impl Session {
                 let rows = self.gather(gather, run, sink, &[]).await?;
                 Ok(Outcome::Complete(format!("SELECT {rows}")))
             }
-            Many::CopyFrom(_) | Many::CopyTo(_) if asked.protocol != Protocol::Simple => {
+            Many::CopyFrom(_) | Many::CopyAll | Many::CopyTo(_) if asked.protocol != Protocol::Simple => {
                 Err(Fault::pointsman("0A000", "COPY of several shards' rows by the extended protocol")
                     .hint("Send it as a simple query, as COPY is by all drivers."))
             }
-            Many::CopyFrom(_) | Many::CopyTo(_) if self.spans() => {
+            Many::CopyFrom(_) | Many::CopyAll | Many::CopyTo(_) if self.spans() => {
                 Err(Fault::pointsman("0A000", "COPY of several shards' rows inside a transaction")
                     .hint("COPY outside of the transaction: it commits on all shards together."))
             }
-            Many::CopyFrom(copy) => self.copy_from(copy, asked.sql).await,
+            Many::CopyFrom(copy) => self.copy_from(Some(copy), asked.sql).await,
+            Many::CopyAll => self.copy_from(None, asked.sql).await,
             Many::CopyTo(copy) => {
                 let shards: Vec<usize> = match self.picked(planned, asked)? {
                     Picked::Shards(set) => set.iter().collect(),
