@@ -8,6 +8,7 @@ mod outcome;
 mod pinned;
 mod pipelined;
 mod protocol;
+mod ruled;
 mod seen;
 mod shown;
 mod shrink;

@@ -94,9 +94,10 @@ impl Session {
         planned: Arc<Planned>,
     ) -> Result<Taken, Fault> {
         let frame_len = header.frame_len();
-        if let Err(fault) = self.query_admission(frame_len, &judged.facts, &judged.verdict) {
-            return self.refuse_query(frame_len, fault);
-        }
+        let decision = match self.query_admission(frame_len, &judged.facts, &judged.verdict) {
+            Ok(decision) => decision,
+            Err(fault) => return self.refuse_query(frame_len, fault),
+        };
         if let Err(fault) = self.may_go_across() {
             return self.refuse_query(frame_len, fault);
         }
@@ -105,6 +106,7 @@ impl Session {
         self.io.from_client.consume(frame_len);
         self.statements.set_unnamed(None);
         self.io.settle_approved();
+        self.rule_parts(decision.as_deref(), &sql);
         self.count(judged.verdict.kind);
         let asked = Execution::of_text(&sql);
         let outcome = match judged.facts.statements.len() {
