@@ -2,7 +2,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use pointsman_tests::{Frame, Proxy, SOCIAL, Shard, Stage, Wire, eventually, msg, pretty};
+use pointsman_tests::{Frame, Proxy, Redis, SOCIAL, Shard, Stage, Wire, eventually, msg, pretty};
 
 use crate::common::policy;
 
@@ -281,4 +281,103 @@ async fn leases() {
     })
     .await;
     assert_eq!(node(ids(&b.run("SELECT pointsman.next_id()").await)[0]), node(second));
+}
+
+/// Nodes are leased in Redis.
+fn in_redis(redis: &Redis) -> String {
+    format!(
+        "cache: {{memory: 0, {}}}\nsharded:\n  - {{name: social, shards: [s0, s1, s2, s3], node_lease: redis}}\n",
+        redis.config()
+    )
+}
+
+/// Keys of leases that are there now.
+fn held(redis: &Redis) -> usize {
+    redis.ask(&["KEYS", "pointsman:{nodes.social}:*"]).matches("pointsman:").count()
+}
+
+async fn id(wire: &mut Wire) -> i64 {
+    ids(&wire.run("SELECT pointsman.next_id()").await)[0]
+}
+
+/// Proxies lease different nodes in Redis; the node of one that is killed is taken when its lease has ended, and its ids are not
+/// made again.
+#[tokio::test]
+async fn leases_in_redis() {
+    let stage = stage().await;
+    let redis = Redis::start(&stage);
+    let (one, other) = (proxy(&stage, &in_redis(&redis)).await, proxy(&stage, &in_redis(&redis)).await);
+    let (mut a, mut b) = (client(&one).await, client(&other).await);
+    let (first, second) = (id(&mut a).await, id(&mut b).await);
+    assert_ne!(node(first), node(second));
+    assert_eq!(held(&redis), 2);
+    let mut table = stage.shards[0].wire().await;
+    assert_eq!(table.value("SELECT to_regclass('pointsman.nodes') IS NULL").await, "t");
+    // The node of one that is killed is nobody's until its lease has ended.
+    one.signal("KILL");
+    let third = proxy(&stage, &in_redis(&redis)).await;
+    let mut c = client(&third).await;
+    let last = id(&mut b).await;
+    assert!(last > second && node(last) == node(second));
+    assert!(![node(first), node(second)].contains(&node(id(&mut c).await)));
+    eventually("the lease ends", Duration::from_secs(40), || async { held(&redis) == 2 }).await;
+    let fourth = proxy(&stage, &in_redis(&redis)).await;
+    let next = id(&mut client(&fourth).await).await;
+    assert_eq!(node(next), node(first));
+    assert!(next > first);
+    // The others have gone on beyond the end of their first leases.
+    for (wire, before) in [(&mut b, last), (&mut c, 0)] {
+        let after = id(wire).await;
+        assert!(after > before && node(after) != node(first));
+    }
+}
+
+/// A Redis that comes back with nothing: proxies lease anew, no two make the same ids, and none are made that were made before.
+#[tokio::test]
+async fn a_redis_that_forgets() {
+    let stage = stage().await;
+    let redis = Redis::start(&stage);
+    let (one, other) = (proxy(&stage, &in_redis(&redis)).await, proxy(&stage, &in_redis(&redis)).await);
+    let mut wires = [client(&one).await, client(&other).await];
+    let mut all = HashSet::new();
+    for round in 0..3 {
+        for wire in &mut wires {
+            for _ in 0..20 {
+                assert!(all.insert(id(wire).await), "an id came twice");
+            }
+        }
+        if round < 2 {
+            redis.kill();
+            redis.launch();
+            // A third proxy gets a node of theirs before they hear that they have lost it.
+            let third = proxy(&stage, &in_redis(&redis)).await;
+            let mut wire = client(&third).await;
+            for _ in 0..20 {
+                assert!(all.insert(id(&mut wire).await), "an id came twice");
+            }
+        }
+    }
+}
+
+/// Without Redis ids end with the lease, and begin again with it.
+#[tokio::test]
+async fn a_redis_that_is_away() {
+    let stage = stage().await;
+    let redis = Redis::start(&stage);
+    let proxy = proxy(&stage, &in_redis(&redis)).await;
+    let mut wire = client(&proxy).await;
+    let before = id(&mut wire).await;
+    redis.kill();
+    eventually("ids end", Duration::from_secs(60), || async {
+        let frames = client(&proxy).await.query("SELECT pointsman.next_id()").await;
+        let error = frames.iter().find(|frame| frame.tag == b'E');
+        error.is_some_and(|frame| frame.sqlstate() == "55000" && pretty(&frames).contains("cache.redis"))
+    })
+    .await;
+    redis.launch();
+    eventually("ids are made again", Duration::from_secs(20), || async {
+        let frames = client(&proxy).await.query("SELECT pointsman.next_id()").await;
+        frames.iter().all(|frame| frame.tag != b'E') && ids(&frames)[0] > before
+    })
+    .await;
 }

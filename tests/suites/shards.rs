@@ -12,6 +12,7 @@ mod outcome;
 mod pinned;
 mod pipelined;
 mod protocol;
+mod ruled;
 mod seen;
 mod shown;
 mod shrink;

@@ -82,6 +82,20 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// What holds for each of the parts in which servers perform a statement. What is counted, refused, limited or cached is
+    /// the whole.
+    #[must_use]
+    pub fn of_parts(&self) -> Self {
+        Self {
+            route: self.route,
+            max_lag: self.max_lag,
+            consistency: self.consistency,
+            timeout: self.timeout,
+            keep_on_primary: self.keep_on_primary,
+            ..Self::default()
+        }
+    }
+
     /// The enforced rules that matched, in order.
     pub fn matched(&self) -> impl Iterator<Item = usize> + '_ {
         self.matched.iter()

@@ -1,15 +1,15 @@
-//! The ids that this proxy makes for one sharded database. Their node is set in the configuration, or leased from a table on the
-//! database's first shard (`lease`), so that no two proxies have the same.
+//! The ids that this proxy makes for one sharded database. Their node is set in the configuration, or leased (`lease`): from a
+//! table on the database's first shard, or from Redis, so that no two proxies have the same.
 //!
-//! That no id is made twice does not depend on clocks agreeing. The row of a leased node says up to which millisecond its holder may
-//! make ids; it is moved on before the holder goes beyond, and who leases the node next begins after it. Of a node that is set,
+//! That no id is made twice does not depend on the proxies' clocks agreeing. A lease says up to which millisecond its holder may
+//! make ids; that is moved on before the holder goes beyond, and who leases the node next begins after it. Of a node that is set,
 //! a proxy makes ids no further ahead of its clock than [`AHEAD_MAX_MS`] allows, and begins as much after its start.
 
 mod lease;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::fault::Fault;
 use crate::upstream::cluster::Cluster;
+use crate::upstream::config::{NodeLease, ShardedConfig};
 
 /// How long a statement waits for its ids: for a lease, or for the clock.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -29,12 +30,14 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Makes the ids of one sharded database.
 #[derive(Debug)]
 pub struct Maker {
+    /// What clients call it.
+    database: String,
     /// The database's first shard: its cluster, and what its servers call the database.
     shard: Option<(Arc<Cluster>, String)>,
     /// The node, if it is set.
     node: Option<u16>,
-    /// Tells this proxy's leases from others'.
-    owner: String,
+    /// Where it is leased, if not.
+    lease: NodeLease,
     grant: ArcSwap<Grant>,
     /// Ids are asked for.
     wanted: Notify,
@@ -66,8 +69,12 @@ struct Set {
 struct Leased {
     node: u16,
     ids: Ids,
+    /// All ids are of later milliseconds.
+    from_ms: u64,
     /// No id may be of a later millisecond.
     until_ms: AtomicU64,
+    /// By how much the clock that the lease goes by is ahead of this machine's, in milliseconds.
+    ahead_ms: AtomicI64,
 }
 
 /// Why there is no id now.
@@ -81,16 +88,17 @@ enum Missing {
 }
 
 impl Maker {
-    /// What makes the ids of the database of this name.
-    pub fn new(database: &str, node: Option<u16>, shard: Option<(Arc<Cluster>, String)>) -> Self {
-        let grant = match node.and_then(|node| set(database, node, unix_ms())) {
+    /// What makes the ids of this database.
+    pub fn new(config: &ShardedConfig, shard: Option<(Arc<Cluster>, String)>) -> Self {
+        let grant = match config.node.and_then(|node| set(&config.name, node, unix_ms())) {
             Some(set) => Grant::Set(set),
-            None => Grant::None("the first shard was not asked yet".into()),
+            None => Grant::None("nothing was asked for one yet".into()),
         };
         Self {
+            database: config.name.clone(),
             shard,
-            node,
-            owner: format!("{:016x}", rand::random::<u64>()),
+            node: config.node,
+            lease: config.node_lease.clone(),
             grant: ArcSwap::from_pointee(grant),
             wanted: Notify::new(),
             retired: AtomicBool::new(false),
@@ -99,9 +107,9 @@ impl Maker {
     }
 
     /// Whether it would be the same for this configuration.
-    pub fn is_of(&self, node: Option<u16>, shard: &(Arc<Cluster>, String)) -> bool {
+    pub fn is_of(&self, config: &ShardedConfig, shard: &(Arc<Cluster>, String)) -> bool {
         let same = |own: &(Arc<Cluster>, String)| Arc::ptr_eq(&own.0, &shard.0) && own.1 == shard.1;
-        self.node == node && self.shard.as_ref().is_some_and(same)
+        self.node == config.node && self.lease == config.node_lease && self.shard.as_ref().is_some_and(same)
     }
 
     /// It is no longer configured: its lease is not renewed any more.
@@ -128,7 +136,7 @@ impl Maker {
                 Err(Missing::Ever(why)) => return Err(Fault::pointsman("55000", why.to_string())),
                 Err(Missing::Node(why)) => {
                     self.wanted.notify_one();
-                    (LOOK, unleased(&why))
+                    (LOOK, unleased(&self.lease, &why))
                 }
             };
             if tokio::time::Instant::now() + wait > until {
@@ -155,9 +163,12 @@ impl Maker {
                 }
             }
             Grant::Leased(leased) => {
-                let id = leased.ids.next(now).map_err(missing)?;
-                match Parts::of(id).unix_ms <= leased.until_ms.load(Ordering::Acquire) {
+                let ahead = leased.ahead_ms.load(Ordering::Acquire);
+                let id = leased.ids.next(now.saturating_add_signed(ahead)).map_err(missing)?;
+                let until = leased.until_ms.load(Ordering::Acquire);
+                match Parts::of(id).unix_ms <= until {
                     true => Ok(id),
+                    false if until <= leased.from_ms => Err(Missing::Node("its lease has just begun".into())),
                     false => Err(Missing::Node("the lease has run out and could not be renewed".into())),
                 }
             }
@@ -196,11 +207,30 @@ fn ahead(ms: u64) -> Fault {
         .hint("Have the clock corrected in small steps, or wait.")
 }
 
-fn unleased(why: &str) -> Fault {
-    Fault::pointsman("55000", format!("this proxy has no node number to make ids with: {why}")).hint(
-        "The number is leased from the table pointsman.nodes on the first shard, which Pointsman's own user has to be able to make \
-         and to write to; or set `sharded[].node`.",
-    )
+fn unleased(lease: &NodeLease, why: &str) -> Fault {
+    let hint = match lease {
+        NodeLease::Table => {
+            "The number is leased from the table pointsman.nodes on the first shard, which Pointsman's own user has to be able to \
+             make and to write to; or set `sharded[].node`."
+        }
+        NodeLease::Redis(_) => {
+            "The number is leased from the Redis of `cache.redis`, which has to answer and to take writes; or set `sharded[].node`."
+        }
+    };
+    Fault::pointsman("55000", format!("this proxy has no node number to make ids with: {why}")).hint(hint)
+}
+
+impl Leased {
+    /// A node whose ids are of milliseconds after `from_ms`; `None` if there is none of this number.
+    fn new(node: u16, from_ms: u64, until_ms: u64) -> Option<Self> {
+        Some(Self {
+            node,
+            ids: Ids::resume(node, from_ms)?,
+            from_ms,
+            until_ms: until_ms.into(),
+            ahead_ms: AtomicI64::new(0),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -125,10 +125,10 @@ impl Group {
 
 fn ids(config: &ShardedConfig, shards: &[Part], before: Option<&Group>) -> Arc<Maker> {
     let first = shards.first().map(|first| (Arc::clone(&first.cluster), first.database.clone()));
-    let same = |group: &&Group| first.as_ref().is_none_or(|first| group.ids.is_of(config.node, first));
+    let same = |group: &&Group| first.as_ref().is_none_or(|first| group.ids.is_of(config, first));
     match before.filter(same) {
         Some(group) => Arc::clone(&group.ids),
-        None => Arc::new(Maker::new(&config.name, config.node, first)),
+        None => Arc::new(Maker::new(config, first)),
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Many {
     Insert(Box<Insert>),
     /// `COPY ... FROM`: rows are dealt out as they come.
     CopyFrom(Box<CopyFrom>),
+    /// `COPY ... FROM` of a reference table: every shard gets all of the stream.
+    CopyAll,
     /// `COPY ... TO` of a table: its rows of all shards, one shard after another.
     CopyTo(CopyTo),
 }

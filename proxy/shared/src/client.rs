@@ -9,6 +9,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, RedisError, Value};
 
 use crate::breaker::Breaker;
+use crate::config::SharedConfig;
 use crate::miss::Miss;
 use crate::topology::Topology;
 
@@ -20,7 +21,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) async fn connect(topology: Topology, failures_max: u32) -> Result<Self, Miss> {
+    /// A session with the server at this address, or with the Cluster that it is a node of.
+    pub(crate) async fn open(config: &SharedConfig, seed: &ConnectionInfo) -> Result<Self, Miss> {
+        let topology =
+            if config.cluster { Topology::ask(seed).await? } else { Topology::single(seed.clone()) };
+        Self::connect(topology, config.failures_max).await
+    }
+
+    async fn connect(topology: Topology, failures_max: u32) -> Result<Self, Miss> {
         let connections = topology.nodes.iter().map(connect);
         let connections = futures_util::future::try_join_all(connections).await?;
         Ok(Self { connections, topology, breaker: Breaker::new(failures_max) })
@@ -36,6 +44,11 @@ impl Session {
 
     pub(crate) fn node(&self, key: &[u8]) -> usize {
         self.topology.node(key)
+    }
+
+    /// The server that keeps this key.
+    pub(crate) fn server(&self, key: &[u8]) -> &ConnectionInfo {
+        &self.topology.nodes[self.node(key)]
     }
 
     /// Runs `work` for at most `limit`, and tells the breaker how it ended.

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use redis::{ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
 
 /// The settings of one shared level. [`SharedConfig::new`] has the defaults.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SharedConfig {
     /// `redis://` or `rediss://` addresses. Of a single server: alternatives, tried in turn until one takes
     /// writes. Of a Cluster: any of its nodes; the rest is learnt.
@@ -120,7 +120,17 @@ impl SharedConfig {
         self.targets().map(|_| ())
     }
 
-    pub(crate) fn targets(&self) -> Result<Vec<ConnectionInfo>, ConfigError> {
+    /// The servers, ready to be connected to.
+    pub(crate) fn open_targets(&self) -> Result<Vec<ConnectionInfo>, ConfigError> {
+        let targets = self.targets()?;
+        if targets.iter().any(|target| matches!(target.addr(), ConnectionAddr::TcpTls { .. })) {
+            // The client library takes the process's. Where one is chosen already, that one stays.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        Ok(targets)
+    }
+
+    fn targets(&self) -> Result<Vec<ConnectionInfo>, ConfigError> {
         self.check_numbers()?;
         let unfit = |c: char| matches!(c, '{' | '}') || c.is_whitespace() || c.is_control();
         if self.prefix.is_empty() || self.prefix.len() > 100 || self.prefix.contains(unfit) {
@@ -161,7 +171,7 @@ impl SharedConfig {
         if let Some(password) = &self.password {
             settings = settings.set_password(password);
         }
-        let socket = matches!(info.addr(), redis::ConnectionAddr::Unix(_));
+        let socket = matches!(info.addr(), ConnectionAddr::Unix(_));
         if self.cluster && (socket || settings.db() != 0) {
             return Err(ConfigError::ClusterUrl { at });
         }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use redis::{ConnectionAddr, ConnectionInfo};
+use redis::ConnectionInfo;
 use tokio::sync::{Notify, watch};
 
 use crate::client::Session;
@@ -35,11 +35,7 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(crate) fn new(config: SharedConfig) -> Result<Self, ConfigError> {
-        let targets = config.targets()?;
-        if targets.iter().any(|target| matches!(target.addr(), ConnectionAddr::TcpTls { .. })) {
-            // The client library takes the process's. Where one is chosen already, that one stays.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
+        let targets = config.open_targets()?;
         Ok(Self {
             targets,
             names: Names::new(&config.prefix),

@@ -16,7 +16,6 @@ use crate::client::Session;
 use crate::inner::Inner;
 use crate::miss::{Miss, Severity};
 use crate::publisher::Publisher;
-use crate::topology::Topology;
 
 pub(crate) async fn keep(inner: Arc<Inner>, mut stop: watch::Receiver<()>) {
     let backoff = Backoff::new(inner.config.retry, inner.config.retry_max);
@@ -61,14 +60,9 @@ impl Keeper {
     async fn open(&mut self) -> Result<Arc<Session>, Miss> {
         let config = &self.inner.config;
         let seed = &self.inner.targets[self.turn % self.inner.targets.len()];
-        let connecting = async {
-            let topology =
-                if config.cluster { Topology::ask(seed).await? } else { Topology::single(seed.clone()) };
-            let bus = topology.nodes[topology.node(self.inner.names.bus.as_bytes())].clone();
-            Ok((Session::connect(topology, config.failures_max).await?, bus))
-        };
-        let connected = tokio::time::timeout(config.patience, connecting).await;
-        let (session, bus) = connected.unwrap_or(Err(Miss::Deadline))?;
+        let connected = tokio::time::timeout(config.patience, Session::open(config, seed)).await;
+        let session = connected.unwrap_or(Err(Miss::Deadline))?;
+        let bus = session.server(self.inner.names.bus.as_bytes()).clone();
         for queue in self.inner.queues().iter() {
             queue.doubt();
         }

@@ -30,6 +30,8 @@
 //! **End**: [`Shared::close`] publishes what waits and says goodbye, so that nobody takes this proxy for
 //! lost.
 //!
+//! Beside all that, [`Leases`]: numbers that one proxy holds at a time.
+//!
 //! What it rests on: a connection that still stands leads to a store that did not go back in time. Over a new
 //! one nothing is believed until everything was invalidated through it. A Cluster's primary that was cut off
 //! from the others may take invalidations that its successor never sees, until it notices
@@ -45,6 +47,7 @@ mod entries;
 mod generations;
 mod inner;
 mod keeper;
+mod leases;
 mod miss;
 mod names;
 mod publisher;
@@ -55,6 +58,7 @@ pub use breaker::BreakerState;
 pub use bus::{Bus, BusEvent, GAP_REASONS, GapReason};
 pub use config::{ConfigError, SharedConfig};
 pub use database::{Database, DatabaseId};
+pub use leases::{Leases, SKEW, Term};
 pub use miss::{MISS_KINDS, Miss};
 pub use stats::{Counts, UNREADABLE_NAMES};
 

@@ -104,6 +104,26 @@ impl Miss {
     }
 }
 
+/// In the words of a person.
+impl std::fmt::Display for Miss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "there is no connection",
+            Self::Deadline => "no answer in time",
+            Self::Down => "the connection failed",
+            Self::Refused => "the password is wrong, or a command is not permitted",
+            Self::Full => "it has no memory left, or cannot save what is written",
+            Self::ReadOnly => "it is a replica and takes no writes",
+            Self::Loading => "it is reading its data, or busy",
+            Self::Moved => "the cluster is not whole, or has changed",
+            Self::Unreadable(_) => "something else is stored there",
+            Self::TooLarge => "too large to be stored",
+            Self::Unlisted => "it is not known what it depends on",
+            Self::Other => "an unexpected answer",
+        })
+    }
+}
+
 impl From<RedisError> for Miss {
     fn from(error: RedisError) -> Self {
         let by_code = error.code().and_then(of_code);

@@ -10,6 +10,8 @@ mod common;
 mod entries;
 #[path = "redis/failures.rs"]
 mod failures;
+#[path = "redis/leases.rs"]
+mod leases;
 #[path = "redis/load.rs"]
 mod load;
 #[path = "redis/publishing.rs"]

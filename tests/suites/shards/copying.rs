@@ -50,6 +50,32 @@ async fn same_as_whole(stage: &Stage, sql: &str) {
 
 const ROW: &str = "SELECT agents::text FROM agents";
 
+/// All rows of a reference table are on every shard, and are counted once.
+#[tokio::test]
+async fn a_reference_table_is_copied_to_every_shard() {
+    let (stage, _proxy, mut wire) = setting().await;
+    for (sql, data, piece) in [
+        ("COPY communities (id, name) FROM STDIN", &b"1\tone\n2\ttwo\n3\tthree\n"[..], 4),
+        ("COPY communities (id, name) FROM STDIN (FORMAT csv, HEADER)", b"id,name\n4,four\n5,five\n", 7),
+    ] {
+        let frames = copy_in(&mut wire, sql, data, piece).await;
+        assert!(frames.iter().all(|frame| frame.tag != b'E'), "{}", pretty(&frames));
+        let rows = if data.starts_with(b"id") { 2 } else { 3 };
+        let done = frames.iter().find(|frame| frame.tag == b'C').expect("an end");
+        assert_eq!(done.body, format!("COPY {rows}\0").as_bytes(), "{sql}");
+    }
+    let sql = "SELECT id || name FROM communities ORDER BY id";
+    for part in &mut world::parts(&stage).await {
+        assert_eq!(column(part, sql).await, ["1one", "2two", "3three", "4four", "5five"]);
+    }
+    // One shard refuses a row, and nothing is anywhere.
+    world::parts(&stage).await[2].run("INSERT INTO communities (id, name) VALUES (6, 'six')").await;
+    let frames =
+        copy_in(&mut wire, "COPY communities (id, name) FROM STDIN", b"7\tseven\n6\tsix\n", 64).await;
+    assert!(frames.iter().any(|frame| frame.tag == b'E'), "{}", pretty(&frames));
+    assert_eq!(column(&mut world::parts(&stage).await[0], sql).await.len(), 5);
+}
+
 /// Text: escapes, NULLs, other delimiters, other orders of columns.
 #[tokio::test]
 async fn text_is_dealt_out() {

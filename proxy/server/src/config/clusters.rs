@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pointsman_policy::Consistency;
 
+use crate::caching::config::RedisConfig;
 use crate::transport::config::{ServerTls, TlsMode};
 use crate::upstream::choice::ReadTerms;
 use crate::upstream::condition::Patience;
@@ -48,6 +49,7 @@ const ANSWERS_MAX: usize = 1000;
 /// are spread over several of them.
 pub(crate) fn read_clusters(
     top: &mut Section<'_>,
+    redis: Option<&RedisConfig>,
     problems: &mut Problems<'_>,
 ) -> (Vec<ClusterConfig>, Vec<ShardedConfig>) {
     let listed = top.list("clusters", problems);
@@ -76,7 +78,7 @@ pub(crate) fn read_clusters(
         }
         know_shorthand(top, problems);
     }
-    let sharded = read_sharded(top, &mut clusters, problems);
+    let sharded = read_sharded(top, &mut clusters, redis, problems);
     check_apart(&clusters, problems);
     let mut clusters: Vec<_> = clusters.into_iter().map(|(_, cluster)| cluster).collect();
     clusters.sort_by_key(ClusterConfig::takes_any);

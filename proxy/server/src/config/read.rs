@@ -45,7 +45,8 @@ pub(crate) fn read_document(text: &str, problems: &mut Problems<'_>) -> Option<C
         }
     };
     let mut top = Section::open(&node, "", problems)?;
-    let (clusters, sharded) = read_clusters(&mut top, problems);
+    let cache = read_cache(&mut top, problems);
+    let (clusters, sharded) = read_clusters(&mut top, cache.redis.as_ref(), problems);
     let mut config = Config {
         listen: read_listen(&mut top, problems),
         admin: top.take("admin", problems, admin_address),
@@ -56,7 +57,7 @@ pub(crate) fn read_document(text: &str, problems: &mut Problems<'_>) -> Option<C
         clusters,
         sharded,
         policies: read_policies(&mut top, problems),
-        cache: read_cache(&mut top, problems),
+        cache,
         templates_max: TEMPLATES_MAX,
         shutdown_timeout: SHUTDOWN_TIMEOUT,
         watch: true,

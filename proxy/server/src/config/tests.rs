@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::client::config::{AuthMethod, Secret, User};
 use crate::transport::config::{ClientCertificate, Listen, TlsMode};
-use crate::upstream::config::{Address, Database, PoolConfig, PoolMode, Role};
+use crate::upstream::config::{Address, Database, NodeLease, PoolConfig, PoolMode, Role};
 
 const REFERENCE: &str = include_str!("../../CONFIG.md");
 const URL: &str = "primary: postgres://u:p@h/\n";
@@ -354,6 +354,27 @@ fn flags_describe_one_cluster() {
 fn a_policy_is_told_from_a_configuration() {
     assert!(is_policy("apiVersion: pointsman/v1\nkind: Policy\n"));
     assert!(!is_policy(URL) && !is_policy("kind: [") && !is_policy("- kind: Policy\n"));
+}
+
+#[test]
+fn a_node_is_set_or_leased() {
+    let redis = "cache: {redis: {urls: ['redis://h/'], prefix: 'p:'}}\n";
+    let of = |node: &str| format!("{SHARDS}sharded: [{{name: s, shards: [a, b]{node}}}]\n");
+    let lease = |text: &str| read(text).unwrap().sharded[0].node_lease.clone();
+    assert_eq!(lease(&of("")), NodeLease::Table);
+    assert_eq!(lease(&of(", node_lease: table")), NodeLease::Table);
+    let leased = lease(&format!("{}{redis}", of(", node_lease: redis")));
+    let NodeLease::Redis(leased) = leased else { panic!("{leased:?}") };
+    assert_eq!(leased.prefix, "p:");
+    for (node, redis, part) in [
+        (", node_lease: redis", "", "there is no `cache.redis`"),
+        (", node_lease: rediss", redis, "did you mean `redis`"),
+        (", node: 3, node_lease: redis", redis, "where `node` is set"),
+        (", node: 3, node_lease: table", "", "where `node` is set"),
+    ] {
+        let found = wrong(&format!("{}{redis}", of(node)));
+        assert!(found.len() == 1 && found[0].0 == 4 && found[0].2.contains(part), "{node}: {found:?}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::*;
 const NOW: u64 = pointsman_shards::ids::EPOCH_MS + 1_000_000;
 
 fn maker(grant: Grant) -> Maker {
-    let maker = Maker::new("tests", None, None);
+    let maker = Maker::new(&ShardedConfig::new("tests".into()), None);
     maker.grant.store(Arc::new(grant));
     maker
 }
@@ -42,14 +42,22 @@ fn a_set_node_begins_after_what_was_made_before() {
 
 #[test]
 fn a_lease_ends_where_its_row_says() {
-    let leased =
-        |from, until| Leased { node: 9, ids: Ids::resume(9, from).unwrap(), until_ms: AtomicU64::new(until) };
-    let maker = maker(Grant::Leased(leased(NOW, NOW + 100)));
+    let maker = maker(Grant::Leased(Leased::new(9, NOW, NOW + 100).unwrap()));
     assert_eq!(ms(maker.next(NOW - 50)), Ok(NOW + 1));
     assert_eq!(ms(maker.next(NOW + 100)), Ok(NOW + 100));
     assert_eq!(ms(maker.next(NOW + 101)), Err(u64::MAX));
     maker.grant.store(Arc::new(Grant::None("lost".into())));
     assert_eq!(ms(maker.next(NOW)), Err(u64::MAX));
+}
+
+/// This machine's clock does not matter: the lease is by the store's.
+#[test]
+fn a_lease_goes_by_its_own_clock() {
+    let leased = Leased::new(9, NOW, NOW + 100).unwrap();
+    leased.ahead_ms.store(-60_000, Ordering::Release);
+    let maker = maker(Grant::Leased(leased));
+    assert_eq!(ms(maker.next(NOW + 60_050)), Ok(NOW + 50));
+    assert_eq!(ms(maker.next(NOW + 60_101)), Err(u64::MAX));
 }
 
 #[test]

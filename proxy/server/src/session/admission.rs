@@ -100,7 +100,8 @@ impl Session {
     /// Whether a batch has to be looked at statement by statement.
     fn is_steered(&self, decides: Option<&Verdict>) -> bool {
         let sets = decides.is_none_or(|verdict| verdict.marks.has(Marks::STATE));
-        sets || !self.shared.policies.load().set.is_empty()
+        let ruled = self.ruled.as_ref().is_some_and(|ruled| ruled.load().is_some());
+        sets || ruled || !self.shared.policies.load().set.is_empty()
     }
 
     /// What the rules say of a batch: of the statement that decides where it goes. A statement that is refused refuses all.

@@ -58,7 +58,7 @@ use meter::Meter;
 use notes::Note;
 pub use opening::Opening;
 use pins::Pins;
-use shards::Shards;
+use shards::{Ruled, Shards};
 use statements::Statements;
 use steer::Steering;
 use wants::Wants;
@@ -133,6 +133,8 @@ pub struct Session {
     flow: Flow,
     meter: Meter,
     steering: Steering,
+    /// What the rules say is said of the statement that this session performs a part of.
+    ruled: Option<Ruled>,
     /// None if its database has no shards.
     shards: Option<Box<Shards>>,
 }
@@ -251,6 +253,7 @@ impl Session {
             flow: Flow::default(),
             meter,
             steering,
+            ruled: None,
             shards,
         }
     }

@@ -22,9 +22,10 @@ mod way;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::BytesMut;
 use pointsman_cache::ledger::Seq;
+use pointsman_policy::Decision;
 
 pub(super) use filled::without_added;
 pub(super) use hinted::SHARD_KEY;
@@ -64,7 +65,12 @@ pub struct Shards {
     captured: Option<BytesMut>,
     /// Prepared statements that ids are made for.
     filled: filled::Statements,
+    /// What the rules say of the statement that inner sessions perform.
+    ruled: Ruled,
 }
+
+/// What the rules say of a statement, for those who perform its parts; nothing if no rule does.
+pub(super) type Ruled = Arc<ArcSwapOption<Decision>>;
 
 /// What a session has on one shard.
 #[derive(Debug)]
@@ -103,7 +109,13 @@ impl Shards {
             portals: Vec::new(),
             captured: None,
             filled: filled::Statements::default(),
+            ruled: Ruled::default(),
         }
+    }
+
+    /// From now on inner sessions keep to this.
+    pub(super) fn rule(&self, parts: Option<Arc<Decision>>) {
+        self.ruled.store(parts);
     }
 
     /// Number of shards.
@@ -141,7 +153,7 @@ impl Session {
     }
 }
 
-/// The policies of inner sessions: what the rules say was said of the client's own statement.
+/// The policies of inner sessions: what the rules say was said of the client's own statement, and is [`Ruled`].
 fn no_policies() -> Arc<ArcSwap<Policies>> {
     static NONE: std::sync::OnceLock<Arc<ArcSwap<Policies>>> = std::sync::OnceLock::new();
     let none =

@@ -84,6 +84,9 @@ fn identity<'a>(about: &'a About, application: &'a str) -> Identity<'a> {
 impl Session {
     /// What the rules say of a statement; `None` if there are none.
     pub(super) fn decide(&mut self, asked: &Asked<'_>) -> Option<Decision> {
+        if let Some(ruled) = &self.ruled {
+            return ruled.load().as_deref().cloned();
+        }
         let policies = self.shared.policies.load();
         if policies.set.is_empty() {
             return None;
@@ -136,9 +139,9 @@ impl Session {
             self.flow.overrun.forget();
             return Err(Fault::ruled(&refusal));
         }
-        if let Some((index, limit)) =
-            decision.timeout.and_then(|limit| Some((timed_by(policies, &decision)?, limit)))
-        {
+        // Of a part, the whole's session knows the rule.
+        let timed_by = if self.ruled.is_some() { Some(0) } else { timed_by(policies, &decision) };
+        if let Some((index, limit)) = timed_by.zip(decision.timeout) {
             self.flow.overrun.allow(limit, index);
         }
         Ok(Some(Box::new(decision)))
@@ -154,6 +157,22 @@ impl Session {
             terms.max_lag = terms.max_lag.into_iter().chain(staleness).min();
         }
         terms
+    }
+
+    /// What was decided of a statement holds for the parts of it that inner sessions perform.
+    pub(super) fn rule_parts(&mut self, decision: Option<&Decision>, sql: &[u8]) {
+        let parts = decision.map(|decision| {
+            let mut parts = decision.of_parts();
+            parts.route = self.wanted(Some(decision), sql).or(parts.route);
+            if decision.cache.is_some() {
+                parts.max_lag = self.terms(Some(decision)).max_lag;
+            }
+            Arc::new(parts)
+        });
+        self.flow.overrun.forget();
+        if let Some(shards) = &self.shards {
+            shards.rule(parts);
+        }
     }
 
     /// The route that the developer asks for, where a rule lets them.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pointsman_shared::SharedConfig;
+
 use super::choice::ReadTerms;
 use super::condition::Patience;
 use crate::transport::config::ServerTls;
@@ -222,6 +224,18 @@ pub struct ShardedConfig {
     pub gather_bytes_max: usize,
     /// The number of this proxy in the ids that it makes; else it is leased.
     pub node: Option<u16>,
+    /// Where that is leased.
+    pub node_lease: NodeLease,
+}
+
+/// Where the numbers of proxies are leased that make ids for a database.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum NodeLease {
+    /// In a table on the first shard.
+    #[default]
+    Table,
+    /// In this Redis.
+    Redis(Box<SharedConfig>),
 }
 
 impl ShardedConfig {
@@ -235,6 +249,7 @@ impl ShardedConfig {
             writes: WritesAcross::default(),
             gather_bytes_max: 64 << 20,
             node: None,
+            node_lease: NodeLease::default(),
         }
     }
 

@@ -19,7 +19,7 @@ impl Question<'_> {
                 add(rows, "sent to each", gather.sql.clone());
             }
             Many::CopyTo(_) => add(rows, ITEM, "copied: the rows of one shard after another"),
-            Many::Each(_) | Many::Insert(_) | Many::CopyFrom(_) if !self.two_phase => {
+            Many::Each(_) | Many::Insert(_) | Many::CopyFrom(_) | Many::CopyAll if !self.two_phase => {
                 add(rows, ITEM, "refused (write): it writes on several shards");
                 let hint = "Set `cross_shard_writes: two_phase` for the database, or write the rows of one shard at a time.";
                 add(rows, "hint", hint);
@@ -36,6 +36,7 @@ impl Question<'_> {
             }
             Many::Insert(insert) => add(rows, ITEM, self.insert_told(insert, on.is_some())),
             Many::CopyFrom(copy) => add(rows, ITEM, copy_told(copy)),
+            Many::CopyAll => add(rows, ITEM, "all rows to every shard as they come, by two-phase commit"),
         }
     }
 

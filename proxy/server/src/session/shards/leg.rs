@@ -184,6 +184,7 @@ impl Session {
             about: Arc::new(about),
             shards: None,
         });
+        inner.ruled = Some(Arc::clone(&shards.ruled));
         let here = shards.at == shard;
         inner.token = if here { self.token } else { lane.token };
         inner.own = if here { self.own } else { lane.own };

@@ -4,11 +4,13 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{BindParameters, Execute};
 
 use super::super::cached::Execution;
-use super::super::judge::judge;
+use super::super::judge::{Judged, judge};
+use super::super::steer::Asked;
 use super::super::{Session, message};
 use super::pieces::Named;
 use super::query::Outcome;
@@ -66,9 +68,27 @@ impl Session {
         };
         self.may_go_across()?;
         let parameters = BindParameters::decode(&portal.rest)?;
+        self.admit_portal(&judged, &named.sql, &parameters)?;
         self.count(judged.verdict.kind);
         let asked = Execution::of_bound(&named.sql, &named.types, &described.parameters, Some(&parameters));
         self.perform_across(&judged.facts, &planned, &asked).await
+    }
+
+    /// Whether the rules let it through, and what they say of its parts.
+    fn admit_portal(
+        &mut self,
+        judged: &Judged,
+        sql: &[u8],
+        parameters: &BindParameters<'_>,
+    ) -> Result<(), Fault> {
+        if self.status == TransactionStatus::Failed {
+            return Ok(());
+        }
+        let parameter = |number: u32| parameters.integer(usize::try_from(number).ok()?.checked_sub(1)?);
+        let (facts, verdict) = (&*judged.facts, &*judged.verdict);
+        let decision = self.admit(&Asked { facts, verdict, sql, parameter: &parameter })?;
+        self.rule_parts(decision.as_deref(), sql);
+        Ok(())
     }
 
     /// Runs a portal to its end, and keeps what it gives.

@@ -10,7 +10,7 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
 
 use pointsman_shards::pick::Picked;
-use pointsman_shards::plan::{Each, Gather, Many, Refusal, Why};
+use pointsman_shards::plan::{Gather, Many, Refusal, Why};
 
 use super::super::begin::begins;
 use super::super::cached::Execution;
@@ -103,15 +103,17 @@ impl Session {
             Some(prepared) => (&prepared.facts, self.verdict_of(prepared)),
             None => (&judged.facts, Arc::clone(&judged.verdict)),
         };
-        if let Err(fault) = self.query_admission(frame_len, facts, &verdict) {
-            return self.refuse_query(frame_len, fault);
-        }
+        let decision = match self.query_admission(frame_len, facts, &verdict) {
+            Ok(decision) => decision,
+            Err(fault) => return self.refuse_query(frame_len, fault),
+        };
         if let Err(fault) = self.may_go_across() {
             return self.refuse_query(frame_len, fault);
         }
         self.io.from_client.consume(frame_len);
         self.statements.set_unnamed(None);
         self.io.settle_approved();
+        self.rule_parts(decision.as_deref(), &sql);
         self.count(verdict.kind);
         let outcome = match judged.facts.statements.len() {
             0 | 1 => self.query_part(judged, &planned, &sql).await,
@@ -228,11 +230,11 @@ impl Session {
                 let rows = self.gather(gather, run, sink, &[]).await?;
                 Ok(Outcome::Complete(format!("SELECT {rows}")))
             }
-            Many::CopyFrom(_) | Many::CopyTo(_) if asked.protocol != Protocol::Simple => {
+            Many::CopyFrom(_) | Many::CopyAll | Many::CopyTo(_) if asked.protocol != Protocol::Simple => {
                 Err(copy_by_extended())
             }
             Many::CopyFrom(copy) => self.copy_from(Some(copy), asked.sql).await,
-            Many::Each(Each::Copies) if self.copies_in(asked) => self.copy_from(None, asked.sql).await,
+            Many::CopyAll => self.copy_from(None, asked.sql).await,
             Many::CopyTo(copy) => {
                 let shards: Vec<usize> = match self.picked(planned, asked)? {
                     Picked::Shards(set) => set.iter().collect(),
@@ -284,13 +286,6 @@ impl Session {
                 Err(refused(refusal))
             }
         }
-    }
-
-    /// Whether a simple query is `COPY ... FROM STDIN`.
-    fn copies_in(&self, asked: &Execution<'_>) -> bool {
-        let judged = judge(asked.sql, self.wants.rules(), &self.shared.account.database.catalog());
-        let copies = judged.facts.single().is_some_and(|one| matches!(one.kind, Kind::CopyFrom(_)));
-        copies && asked.protocol == Protocol::Simple
     }
 
     /// Counts a statement.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 use pointsman_sql::Relation;
 
-use super::{Context, each, insert, one, refusal, refused};
+use super::{Context, insert, one, refusal, refused};
 use crate::layout::{Column, Placement, Sharded};
 use crate::pick::Pick;
 use crate::plan::tree::{self, strings};
-use crate::plan::{CopyFormat, CopyFrom, CopyTo, Each, Gather, Many, Merge, Plan, Refusal, Slice, Why};
+use crate::plan::{CopyFormat, CopyFrom, CopyTo, Gather, Many, Merge, Plan, Refusal, Slice, Why};
 
 /// The plan of a `COPY`.
 pub(super) fn plan(context: &Context<'_>, n: &pb::CopyStmt) -> Plan {
@@ -20,7 +20,7 @@ pub(super) fn plan(context: &Context<'_>, n: &pb::CopyStmt) -> Plan {
     let relation = tree::relation(var);
     match (context.placement(&relation), n.is_from) {
         (Placement::Unsharded, _) => one(Pick::First),
-        (Placement::Reference, true) => each(Each::Copies),
+        (Placement::Reference, true) => Plan { pick: Pick::All, many: Many::CopyAll },
         (Placement::Reference, false) => one(Pick::Any),
         (Placement::Sharded(sharded), true) => match from(context, n, &relation, sharded) {
             Ok(from) => Plan { pick: Pick::All, many: Many::CopyFrom(Box::new(from)) },

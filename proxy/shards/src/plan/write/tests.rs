@@ -68,6 +68,7 @@ fn show(text: &str) -> String {
         Many::Gather(_) => "gather".to_owned(),
         Many::Each(each) => format!("each {each:?}"),
         Many::Insert(insert) => format!("{} rows", insert.rows.len()),
+        Many::CopyAll => "copy to all".to_owned(),
         Many::CopyFrom(from) => format!("deal by {:?} of {}", from.columns, from.width),
         Many::CopyTo(to) => format!("copy{}", if to.header { " header" } else { "" }),
     };
