@@ -1,5 +1,6 @@
 //! What becomes of a statement: the shards that it is for, and what is done if those are several.
 
+mod broadcast;
 mod condition;
 mod deep;
 mod entry;
@@ -38,10 +39,12 @@ pub struct Plan {
 /// What is done with a statement whose rows lie on several shards.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Many {
-    /// It is refused, or goes to the coordinator.
+    /// It goes to the coordinator, or is refused.
     Refused(Refusal),
     /// A read: gathered.
     Gather(Box<Gather>),
+    /// A read that gives all rows of a table to every shard: left to the coordinator, for this reason, or gathered if there is none.
+    Broadcast(Box<Gather>, Refusal),
     /// A write that goes to each of the shards as it is: rows of `RETURNING` one after another, counts added up.
     Each(Each),
     /// An `INSERT` whose rows are dealt out.

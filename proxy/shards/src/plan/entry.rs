@@ -72,8 +72,12 @@ fn select(query: &pb::SelectStmt, statement: &NodeEnum, source: Source<'_>, sche
 fn gathered(query: &pb::SelectStmt, source: Source<'_>, schema: &dyn Schema) -> Result<Many, Refusal> {
     let mut query = query.clone();
     inline::inline(&mut query)?;
-    let gather = Planner::new(source, schema).gather(query)?;
-    Ok(Many::Gather(Box::new(gather)))
+    let mut planner = Planner::new(source, schema);
+    let gather = Box::new(planner.gather(query)?);
+    Ok(match planner.rather {
+        Some(refusal) => Many::Broadcast(gather, refusal),
+        None => Many::Gather(gather),
+    })
 }
 
 /// What may read rows of several shards though the text does not show it.

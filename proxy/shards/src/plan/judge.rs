@@ -49,6 +49,8 @@ pub(crate) enum Step {
     Sublink(usize, Option<(Vec<Option<Col>>, Vec<ItemId>)>),
     /// The rows of this table that matter must be found first.
     Item(ItemId),
+    /// The rows of one of these tables must be found first, though they may be on any shard; if none can be, it is refused.
+    Broadcast(Vec<ItemId>, Refusal),
 }
 
 impl From<Refusal> for Step {
@@ -83,7 +85,7 @@ impl<'s, 'a> Judge<'s, 'a> {
         let mut shape = Shape::Everywhere;
         for node in &query.from_clause {
             let right = self.item(node, &shape, outers)?;
-            shape = self.joined(pb::JoinType::JoinInner, (shape, right), node)?;
+            shape = self.joined(pb::JoinType::JoinInner, (shape, right))?;
         }
         let mut inner = outers.clone();
         if let Shape::Spread(spread) = &shape {
@@ -230,7 +232,7 @@ impl<'s, 'a> Judge<'s, 'a> {
                 let l = self.item(l, left, outers)?;
                 let both = if matches!(l, Shape::Everywhere) { left } else { &l };
                 let r = self.item(r, both, outers)?;
-                self.joined(join.jointype(), (l, r), node)
+                self.joined(join.jointype(), (l, r))
             }
             Some(NodeEnum::RangeFunction(_)) => Ok(Shape::Everywhere),
             Some(NodeEnum::RangeTableSample(_)) => {
@@ -242,7 +244,7 @@ impl<'s, 'a> Judge<'s, 'a> {
     }
 
     /// A join of two relations.
-    fn joined(&self, kind: pb::JoinType, sides: (Shape, Shape), node: &'a Node) -> Result<Shape, Step> {
+    fn joined(&self, kind: pb::JoinType, sides: (Shape, Shape)) -> Result<Shape, Step> {
         use pb::JoinType as J;
         match sides {
             (Shape::Everywhere, Shape::Everywhere) => Ok(Shape::Everywhere),
@@ -264,17 +266,14 @@ impl<'s, 'a> Judge<'s, 'a> {
             }
             (Shape::Spread(spread), Shape::Everywhere) | (Shape::Everywhere, Shape::Spread(spread)) => {
                 let item = spread.tables.iter().copied().find(|item| self.pinned(*item).is_some());
-                match item {
-                    Some(item) => Err(Step::Item(item)),
-                    None => Err(self.not_joined(&spread.tables, node).into()),
-                }
+                Err(item.map_or_else(|| self.not_joined(&spread.tables, &spread.tables), Step::Item))
             }
-            (Shape::Spread(a), Shape::Spread(b)) => self.spreads(kind, (a, b), node),
+            (Shape::Spread(a), Shape::Spread(b)) => self.spreads(kind, (a, b)),
             (Shape::Apart, _) | (_, Shape::Apart) => Err(unknown("FROM").into()),
         }
     }
 
-    fn spreads(&self, kind: pb::JoinType, (a, b): (Spread, Spread), node: &'a Node) -> Result<Shape, Step> {
+    fn spreads(&self, kind: pb::JoinType, (a, b): (Spread, Spread)) -> Result<Shape, Step> {
         use pb::JoinType as J;
         let meet = a.anchors.iter().any(|a| b.anchors.iter().any(|b| self.together(*a, *b)));
         let tables: Vec<ItemId> = a.tables.iter().chain(&b.tables).copied().collect();
@@ -300,7 +299,13 @@ impl<'s, 'a> Judge<'s, 'a> {
             (None, Some(_)) => first(&b),
             (None, None) => None,
         };
-        chosen.map_or_else(|| Err(self.not_joined(&tables, node).into()), |item| Err(Step::Item(item)))
+        // A side whose rows come also without a match stays where it is.
+        let given = match kind {
+            J::JoinLeft => &b.tables,
+            J::JoinRight => &a.tables,
+            _ => &tables,
+        };
+        Err(chosen.map_or_else(|| self.not_joined(&tables, given), Step::Item))
     }
 
     /// How many keys a table is limited to; a range is more than any number of them.
@@ -312,9 +317,11 @@ impl<'s, 'a> Judge<'s, 'a> {
         }
     }
 
-    fn not_joined(&self, tables: &[ItemId], _: &Node) -> Refusal {
+    /// Tables that are not joined by their keys: one of some of them is given to every shard.
+    fn not_joined(&self, tables: &[ItemId], given: &[ItemId]) -> Step {
         let names: Vec<&str> = tables.iter().map(|item| &*self.scopes.items[*item].alias).collect();
-        refusal(Why::Join, format!("the join of {}", names.join(" and ")), JOIN_HINT)
+        let refusal = refusal(Why::Join, format!("the join of {}", names.join(" and ")), JOIN_HINT);
+        Step::Broadcast(given.to_vec(), refusal)
     }
 
     /// Whether a query names nothing of the queries around it.

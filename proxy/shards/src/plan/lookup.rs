@@ -17,10 +17,10 @@ use crate::pick::Pick;
 const STEPS_MAX: usize = 32;
 
 /// A part to be run first.
-struct Change {
+pub(super) struct Change {
     /// The address of the node in `FROM`, or of the `SubLink`.
     at: usize,
-    query: pb::SelectStmt,
+    pub(super) query: pb::SelectStmt,
     infos: Vec<Info>,
     /// The names of its columns in the outer query, and its own.
     names: Vec<Box<str>>,
@@ -35,6 +35,7 @@ impl Planner<'_> {
     pub(super) fn settle(&mut self, query: &mut pb::SelectStmt) -> Result<(Shape, Vec<Lookup>), Refusal> {
         let mut lookups: Vec<Lookup> = Vec::new();
         for _ in 0..STEPS_MAX {
+            let mut rather = None;
             let change = {
                 let scopes = Scopes::of_query(query, self.source, self.schema, &self.infos);
                 if scopes.doubt {
@@ -55,8 +56,14 @@ impl Planner<'_> {
                     Err(Step::Derived(at)) => derived(&scopes, query, at)?,
                     Err(Step::Sublink(at, tests)) => sublink(&scopes, query, at, tests)?,
                     Err(Step::Item(item)) => self.table(&scopes, query, item)?,
+                    Err(Step::Broadcast(tables, refusal)) => {
+                        let (change, whole) = self.broadcast(&scopes, query, &tables, &refusal)?;
+                        rather = rather.or(whole.then_some(refusal));
+                        change
+                    }
                 }
             };
+            self.rather = self.rather.take().or(rather);
             lookups.push(self.apply(query, change)?);
         }
         Err(refusal(Why::Subquery, "the statement", "It has too many parts on different shards."))
@@ -96,7 +103,12 @@ impl Planner<'_> {
     }
 
     /// The rows of a table that matter: its own conditions, and the columns that are asked for.
-    fn table(&self, scopes: &Scopes<'_>, query: &pb::SelectStmt, item: ItemId) -> Result<Change, Refusal> {
+    pub(super) fn table(
+        &self,
+        scopes: &Scopes<'_>,
+        query: &pb::SelectStmt,
+        item: ItemId,
+    ) -> Result<Change, Refusal> {
         let at = scopes.item_at.iter().find(|(_, of)| **of == item).map(|(at, _)| *at);
         let (Some(at), Some(columns)) = (at, scopes.items[item].columns.as_ref()) else {
             return Err(not_known(scopes, item));
@@ -192,7 +204,7 @@ fn find(query: &pb::SelectStmt, at: usize) -> Option<&Node> {
     found
 }
 
-fn derived(scopes: &Scopes<'_>, query: &pb::SelectStmt, at: usize) -> Result<Change, Refusal> {
+pub(super) fn derived(scopes: &Scopes<'_>, query: &pb::SelectStmt, at: usize) -> Result<Change, Refusal> {
     let item = scopes.item_at.get(&at).copied();
     let inner = find(query, at).and_then(|node| match &node.node {
         Some(NodeEnum::RangeSubselect(n)) => n.subquery.as_deref().and_then(tree::query),
@@ -287,20 +299,50 @@ fn existence(scopes: &Scopes<'_>, query: &mut pb::SelectStmt) {
     }
 }
 
-/// The conditions in a table's own `WHERE` that are about it alone.
-fn own_conditions<'q>(scopes: &Scopes<'_>, query: &'q pb::SelectStmt, item: ItemId) -> Vec<&'q Node> {
-    let level = scopes.items[item].level;
-    if scopes.items[item].nullable {
-        return Vec::new();
-    }
-    let Some(condition) = at_level(query, scopes, level).and_then(|query| query.where_clause.as_deref())
-    else {
-        return Vec::new();
-    };
+/// The conditions about a table alone without which its rows do not matter: of its query's `WHERE`, and of joins.
+pub(super) fn own_conditions<'q>(
+    scopes: &Scopes<'_>,
+    query: &'q pb::SelectStmt,
+    item: ItemId,
+) -> Vec<&'q Node> {
     let mut parts = Vec::new();
-    conjuncts(condition, &mut parts);
+    let Some(query) = at_level(query, scopes, scopes.items[item].level) else { return parts };
+    let all = query.from_clause.iter().find_map(|node| joined_on(scopes, node, item, &mut parts));
+    if let (Some(true), Some(condition)) = (all, query.where_clause.as_deref()) {
+        conjuncts(condition, &mut parts);
+    }
     parts.retain(|part| about(scopes, part, item));
     parts
+}
+
+/// The conditions of the joins of an item without which its rows do not matter, and whether that holds of those around them. `None`: it
+/// is not there.
+fn joined_on<'q>(
+    scopes: &Scopes<'_>,
+    node: &'q Node,
+    item: ItemId,
+    parts: &mut Vec<&'q Node>,
+) -> Option<bool> {
+    use pb::JoinType as J;
+    if scopes.item_at.get(&address(node)) == Some(&item) {
+        return Some(true);
+    }
+    let Some(NodeEnum::JoinExpr(join)) = &node.node else { return None };
+    let (all, left) = match join.larg.as_deref().and_then(|side| joined_on(scopes, side, item, parts)) {
+        Some(all) => (all, true),
+        None => (joined_on(scopes, join.rarg.as_deref()?, item, parts)?, false),
+    };
+    let kind = join.jointype();
+    let (here, around) = match (kind, left) {
+        (J::JoinInner, _) => (true, true),
+        (J::JoinLeft, false) | (J::JoinRight, true) => (true, false),
+        (J::JoinLeft, true) | (J::JoinRight, false) => (false, true),
+        _ => (false, false),
+    };
+    if let (true, Some(quals)) = (all && here, join.quals.as_deref()) {
+        conjuncts(quals, parts);
+    }
+    Some(all && around)
 }
 
 fn conjuncts<'n>(at: &'n Node, parts: &mut Vec<&'n Node>) {
@@ -349,7 +391,12 @@ pub(super) fn at_level<'q>(
 }
 
 /// The columns of a table that are asked for other than in some conditions, in the table's order.
-fn used_columns(scopes: &Scopes<'_>, query: &pb::SelectStmt, item: ItemId, met: &[&Node]) -> Vec<usize> {
+pub(super) fn used_columns(
+    scopes: &Scopes<'_>,
+    query: &pb::SelectStmt,
+    item: ItemId,
+    met: &[&Node],
+) -> Vec<usize> {
     let columns = scopes.items[item].columns.as_deref().unwrap_or_default();
     let mut elsewhere: HashSet<usize> = HashSet::new();
     for condition in met {
@@ -368,7 +415,7 @@ fn used_columns(scopes: &Scopes<'_>, query: &pb::SelectStmt, item: ItemId, met: 
     let mut all = scopes.whole.contains(&item);
     deep::every(query, &mut |node| {
         if let Some(NodeEnum::JoinExpr(join)) = &node.node {
-            all |= join.is_natural;
+            all |= join.is_natural || join.alias.is_some();
             let named = |name: &str| columns.iter().position(|output| &*output.name == name);
             used.extend(tree::strings(&join.using_clause).filter_map(named));
         }

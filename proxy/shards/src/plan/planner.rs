@@ -19,13 +19,15 @@ pub(crate) struct Planner<'a> {
     pub(super) schema: &'a dyn Schema,
     /// What is known of the columns of lookups.
     pub(super) infos: Lookups,
+    /// Why a coordinator does it better.
+    pub(super) rather: Option<Refusal>,
     next: u32,
     depth: usize,
 }
 
 impl<'a> Planner<'a> {
     pub(crate) fn new(source: Source<'a>, schema: &'a dyn Schema) -> Self {
-        Self { source, schema, infos: Lookups::new(), next: 1, depth: 0 }
+        Self { source, schema, infos: Lookups::new(), rather: None, next: 1, depth: 0 }
     }
 
     /// The next lookup's number.

@@ -53,8 +53,6 @@ pub(crate) struct Item {
     pub(crate) level: LevelId,
     pub(crate) space: SpaceId,
     pub(crate) kind: ItemKind,
-    /// Its rows may be NULL for want of a match in an outer join.
-    pub(crate) nullable: bool,
     /// Its columns in order; `None` if they are not known.
     pub(crate) columns: Option<Vec<Output>>,
 }
@@ -132,6 +130,8 @@ pub(crate) struct Scopes<'a> {
     pub(crate) stars: HashMap<usize, Vec<Col>>,
     /// Items that are named as a whole row, or with a star.
     pub(crate) whole: HashSet<ItemId>,
+    /// Items that are named as a whole row, or of which a column is named that is not among its own.
+    pub(crate) rows: HashSet<ItemId>,
     /// Levels by the addresses of their `SelectStmt`.
     pub(crate) level_at: HashMap<usize, LevelId>,
     /// The columns of each query, where they are known.
@@ -185,6 +185,7 @@ impl<'a> Scopes<'a> {
             refs: HashMap::new(),
             stars: HashMap::new(),
             whole: HashSet::new(),
+            rows: HashSet::new(),
             level_at: HashMap::new(),
             outputs_of: HashMap::new(),
             item_at: HashMap::new(),

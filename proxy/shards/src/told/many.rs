@@ -13,7 +13,8 @@ impl Question<'_> {
     pub(super) fn many_told(&self, on: Option<ShardSet>, rows: &mut Vec<Row>) {
         match &self.plan.many {
             Many::Refused(refusal) => self.refusal_told(refusal, rows),
-            Many::Gather(gather) => {
+            Many::Broadcast(_, refusal) if self.coordinator.is_some() => self.refusal_told(refusal, rows),
+            Many::Gather(gather) | Many::Broadcast(gather, _) => {
                 self.gather_told(ITEM, gather, rows);
                 self.lookups_told(gather, rows);
                 add(rows, "sent to each", gather.sql.clone());

@@ -211,7 +211,6 @@ impl Session {
     }
 
     async fn perform_planned(&mut self, planned: &Planned, asked: &Execution<'_>) -> Result<Outcome, Fault> {
-        let result_formats = asked.parameters.map(|own| own.result_formats.clone()).unwrap_or_default();
         let turn = self.shards.as_ref().map_or(0, |shards| shards.turn);
         let picked = match self.hinted(asked.sql, planned)? {
             Some(hinted) => hinted,
@@ -221,15 +220,18 @@ impl Session {
             return self.perform_on_shard(shard, asked).await;
         }
         match &planned.plan.many {
-            Many::Refused(refusal) => self.ask_coordinator(refusal, asked).await,
-            Many::Gather(gather) => {
-                let (told, types) = self.columns_told(gather, asked).await?;
-                let run = Run { asked, types: &types };
-                let sink = Sink::Client { formats: &result_formats, told };
-                self.count_across(|counts| &counts.gathered);
-                let rows = self.gather(gather, run, sink, &[]).await?;
-                Ok(Outcome::Complete(format!("SELECT {rows}")))
-            }
+            Many::Refused(refusal) => match self.coordinator(asked) {
+                Some(lane) => self.ask_coordinator(lane, refusal, asked).await,
+                None => {
+                    self.count_across(|counts| &counts.refused[place(refusal)]);
+                    Err(refused(refusal))
+                }
+            },
+            Many::Gather(gather) => self.perform_gather(gather, asked).await,
+            Many::Broadcast(gather, refusal) => match self.coordinator(asked) {
+                Some(lane) => self.ask_coordinator(lane, refusal, asked).await,
+                None => self.perform_gather(gather, asked).await,
+            },
             Many::CopyFrom(_) | Many::CopyAll | Many::CopyTo(_) if asked.protocol != Protocol::Simple => {
                 Err(copy_by_extended())
             }
@@ -268,24 +270,33 @@ impl Session {
         Ok((told, described.parameters.clone()))
     }
 
-    /// Has the coordinator answer a read that the shards cannot be asked one by one. It sees nothing of a transaction that the
-    /// client has open on them.
-    async fn ask_coordinator(&mut self, refusal: &Refusal, asked: &Execution<'_>) -> Result<Outcome, Fault> {
-        let why = Why::ALL.iter().position(|why| *why == refusal.why).unwrap_or(0);
-        let rules = self.wants.rules();
-        let coordinator = self.shards.as_ref().and_then(|shards| shards.coordinator());
-        let reads =
-            judge(asked.sql, rules, &self.shared.account.database.catalog()).verdict.marks.has(Marks::READ);
-        match coordinator.filter(|_| reads && !self.spans()) {
-            Some(lane) => {
-                self.count_across(|counts| &counts.coordinated[why]);
-                self.perform_on_shard(lane, asked).await
-            }
-            None => {
-                self.count_across(|counts| &counts.refused[why]);
-                Err(refused(refusal))
-            }
-        }
+    /// The lane of the coordinator, if it can answer a statement: one that reads, while no transaction is open on several shards, of
+    /// which it would see nothing.
+    fn coordinator(&self, asked: &Execution<'_>) -> Option<usize> {
+        let lane = self.shards.as_ref().and_then(|shards| shards.coordinator()).filter(|_| !self.spans())?;
+        let catalog = self.shared.account.database.catalog();
+        judge(asked.sql, self.wants.rules(), &catalog).verdict.marks.has(Marks::READ).then_some(lane)
+    }
+
+    /// Has the coordinator answer what the shards cannot be asked one by one, or had better not be.
+    async fn ask_coordinator(
+        &mut self,
+        lane: usize,
+        refusal: &Refusal,
+        asked: &Execution<'_>,
+    ) -> Result<Outcome, Fault> {
+        self.count_across(|counts| &counts.coordinated[place(refusal)]);
+        self.perform_on_shard(lane, asked).await
+    }
+
+    async fn perform_gather(&mut self, gather: &Gather, asked: &Execution<'_>) -> Result<Outcome, Fault> {
+        let formats = asked.parameters.map(|own| own.result_formats.clone()).unwrap_or_default();
+        let (told, types) = self.columns_told(gather, asked).await?;
+        let run = Run { asked, types: &types };
+        let sink = Sink::Client { formats: &formats, told };
+        self.count_across(|counts| &counts.gathered);
+        let rows = self.gather(gather, run, sink, &[]).await?;
+        Ok(Outcome::Complete(format!("SELECT {rows}")))
     }
 
     /// Counts a statement.
@@ -302,6 +313,11 @@ fn several_statements() -> Refusal {
         part: "a text of several statements".into(),
         hint: "Send them one by one, or set `cross_shard_writes: two_phase` for the database.".into(),
     }
+}
+
+/// The place of a refusal's reason among the counts.
+fn place(refusal: &Refusal) -> usize {
+    Why::ALL.iter().position(|why| *why == refusal.why).unwrap_or(0)
 }
 
 /// The error of a statement that cannot be done on several shards.

@@ -18,7 +18,7 @@ pub(crate) struct Near {
 }
 
 impl<'a> Judge<'_, 'a> {
-    /// The table of a query whose rows are to be found first; if there is none with few enough, a refusal of the query by its name.
+    /// The table of a query whose rows are to be found first, as a rule one with few rows. `name` is the query's, for a refusal.
     pub(super) fn apart_from(
         &self,
         query: &'a pb::SelectStmt,
@@ -30,9 +30,9 @@ impl<'a> Judge<'_, 'a> {
             Some(Placement::Unsharded) => Some(0),
             _ => self.pinned(*item).or_else(|| self.scopes.near(*item).map(|_| usize::MAX)),
         };
-        let best = found.into_iter().filter_map(|item| Some((cost(&item)?, item))).min();
+        let best = found.iter().filter_map(|item| Some((cost(item)?, *item))).min();
         best.map_or_else(
-            || Step::Refuse(refusal(Why::Subquery, name(), SUBQUERY_HINT)),
+            || Step::Broadcast(found, refusal(Why::Subquery, name(), SUBQUERY_HINT)),
             |(_, item)| Step::Item(item),
         )
     }

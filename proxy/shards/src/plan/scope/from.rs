@@ -218,7 +218,7 @@ impl<'a> Scopes<'a> {
     ) -> ItemId {
         let space = self.levels[level].space;
         let item = self.items.len();
-        self.items.push(Item { alias: alias.into(), level, space, kind, nullable: false, columns });
+        self.items.push(Item { alias: alias.into(), level, space, kind, columns });
         self.levels[level].names.push((item, Vec::new()));
         item
     }

@@ -22,9 +22,6 @@ impl<'a> Scopes<'a> {
             let from = scopes.items.len();
             scopes.item(node, level, &Place { regions, ..place.clone() });
             scopes.regions[number] = from..scopes.items.len();
-            if nullable {
-                scopes.items[from..].iter_mut().for_each(|item| item.nullable = true);
-            }
             number
         };
         let left_null = matches!(kind, pb::JoinType::JoinRight | pb::JoinType::JoinFull);

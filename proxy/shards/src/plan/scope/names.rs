@@ -108,6 +108,7 @@ impl<'a> Scopes<'a> {
             }
             Found::Of(item) => {
                 self.whole.insert(item);
+                self.rows.insert(item);
             }
             Found::Merged => {}
             Found::Nothing => return self.outside(level, None),

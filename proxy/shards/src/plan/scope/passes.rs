@@ -22,7 +22,7 @@ impl<'a> Scopes<'a> {
     }
 
     /// Whether its rows are the combinations of its items, as they are.
-    pub(super) fn keeps_rows(&self, query: &pb::SelectStmt) -> bool {
+    pub(crate) fn keeps_rows(&self, query: &pb::SelectStmt) -> bool {
         let on = query.distinct_clause.iter().any(|node| node.node.is_some());
         self.passes(query)
             && !is_set_operation(query)

@@ -14,6 +14,11 @@ pub(super) fn told(text: &str, bytewise: bool) -> String {
             gather(&found, &|value| shown(text, &literals, value), "", &mut lines);
             lines.join("\n")
         }
+        Many::Broadcast(found, refusal) => {
+            let mut lines = vec![format!("rather {:?}: {}", refusal.why, refusal.part)];
+            gather(&found, &|value| shown(text, &literals, value), "", &mut lines);
+            lines.join("\n")
+        }
         other => format!("{other:?}"),
     }
 }
@@ -208,15 +213,20 @@ fn refusals() {
         true,
         &[
             (
-                "SELECT a.id FROM agents a JOIN interactions i ON i.recipient_id = a.id",
+                "SELECT a, i FROM agents a JOIN interactions i ON i.recipient_id = a.id",
                 "refused Join: the join of a and i",
+            ),
+            // One may group by a primary key, which rows that are given do not have.
+            (
+                "SELECT a.name, b.name FROM agents a JOIN agents b ON b.community_id = a.community_id GROUP BY a.id, b.id",
+                "refused Join: the join of a and b",
             ),
             ("SELECT id, random() FROM agents", "refused Function: random()"),
             ("SELECT id, frob(id) FROM agents", "refused Function: frob(id)"),
             ("SELECT * FROM agents FOR UPDATE", "refused Locking: FOR UPDATE"),
             (
-                "SELECT id FROM agents a WHERE EXISTS (SELECT 1 FROM interactions i WHERE i.recipient_id = a.id)",
-                "refused Subquery: EXISTS (SELECT 1 FROM interactions i WHERE i.recipient_id = a.id)",
+                "SELECT id FROM agents a WHERE EXISTS (SELECT i FROM interactions i WHERE i.recipient_id = a.id)",
+                "refused Subquery: EXISTS (SELECT i FROM interactions i WHERE i.recipient_id = a.id)",
             ),
             ("SELECT a FROM agents a ORDER BY max(a.id)", "refused Aggregate: a"),
             ("SELECT id FROM agents LIMIT 1 + 1", "refused Order: LIMIT 1 + 1"),
@@ -268,6 +278,56 @@ fn what_is_correlated_is_looked_up() {
                 "SELECT i.id FROM agents a JOIN interactions i ON i.recipient_id = a.id WHERE a.id > 3",
                 "1: keys, append: SELECT a.id FROM agents a WHERE a.id > 3\n\
              all, append: SELECT i.id FROM pointsman.lookup_1 a(id) JOIN interactions i ON i.recipient_id = a.id",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_joined_by_key_is_given_to_each() {
+    are(
+        true,
+        &[
+            (
+                "SELECT a.id FROM agents a JOIN interactions i ON i.recipient_id = a.id",
+                "rather Join: the join of a and i\n\
+             1 owned [0]: all, append: SELECT i.recipient_id FROM interactions i\n\
+             all, append: SELECT a.id FROM agents a JOIN pointsman.lookup_1 i(recipient_id) ON i.recipient_id = a.id",
+            ),
+            // The one that is limited is given; what limits it stands in `WHERE`, or in `ON` where its rows do not come without a match.
+            (
+                "SELECT b.id FROM agents a, agents b WHERE a.community_id = b.community_id AND a.active",
+                "1: all, append: SELECT a.community_id FROM agents a WHERE a.active\n\
+             all, append: SELECT b.id FROM pointsman.lookup_1 a(community_id), agents b WHERE a.community_id = b.community_id",
+            ),
+            (
+                "SELECT b.id, a.id FROM agents b LEFT JOIN agents a ON a.community_id = b.community_id AND a.active AND b.active",
+                "1: all, append: SELECT a.id, a.community_id FROM agents a WHERE a.active\n\
+             all, append: SELECT b.id, a.id FROM agents b LEFT JOIN pointsman.lookup_1 a(id, community_id) ON a.community_id = b.community_id AND true AND b.active",
+            ),
+            (
+                "SELECT b.id, a.id FROM agents b LEFT JOIN agents a ON a.community_id = b.community_id WHERE a.active IS NULL",
+                "rather Join: the join of b and a\n\
+             1: all, append: SELECT a.id, a.community_id, a.active FROM agents a\n\
+             all, append: SELECT b.id, a.id FROM agents b LEFT JOIN pointsman.lookup_1 a(id, community_id, active) ON a.community_id = b.community_id WHERE a.active IS NULL",
+            ),
+            // What is joined by key stays together.
+            (
+                "SELECT a.id FROM agents a, interactions i, friendships f WHERE i.content = a.name AND f.initiator_id = a.id",
+                "rather Join: the join of a and i\n\
+             1: all, append: SELECT i.content FROM interactions i\n\
+             all, append: SELECT a.id FROM agents a, pointsman.lookup_1 i(content), friendships f WHERE i.content = a.name AND f.initiator_id = a.id",
+            ),
+            // A derived table that groups is run before its rows are given.
+            (
+                "SELECT a.id FROM agents a JOIN (SELECT initiator_id, count(*) AS n FROM interactions WHERE id > 3 GROUP BY 1) s ON s.n = a.community_id",
+                "1: all, append: SELECT initiator_id, count(*) AS n FROM interactions WHERE id > 3 GROUP BY 1\n\
+             all, append: SELECT a.id FROM agents a JOIN pointsman.lookup_1 s(initiator_id, n) ON s.n = a.community_id",
+            ),
+            (
+                "SELECT a.id, (SELECT min(i.content) FROM interactions i WHERE i.content > a.name AND i.id < 9) FROM agents a",
+                "1: all, append: SELECT i.content FROM interactions i WHERE i.id < 9\n\
+             all, append: SELECT a.id, (SELECT min(i.content) FROM pointsman.lookup_1 i(content) WHERE i.content > a.name) FROM agents a",
             ),
         ],
     );

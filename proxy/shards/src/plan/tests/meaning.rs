@@ -193,7 +193,7 @@ fn compare(server: &Server, line: &str) -> Result<bool, String> {
         expected.sort();
         return if found == expected { Ok(true) } else { Err(format!("{text}\n  on shard {shard} only")) };
     }
-    let Many::Gather(gather) = &planned.many else { return Ok(false) };
+    let (Many::Gather(gather) | Many::Broadcast(gather, _)) = &planned.many else { return Ok(false) };
     let shown = super::many::told(text, true);
     let mut found = run.gather(gather).map_err(|error| format!("{text}\n{shown}\n  {error}"))?;
     if !in_order {

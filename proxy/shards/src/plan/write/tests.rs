@@ -65,7 +65,7 @@ fn show(text: &str) -> String {
     };
     let many = match &many {
         Many::Refused(refusal) => format!("{:?}", refusal.why),
-        Many::Gather(_) => "gather".to_owned(),
+        Many::Gather(_) | Many::Broadcast(..) => "gather".to_owned(),
         Many::Each(each) => format!("each {each:?}"),
         Many::Insert(insert) => format!("{} rows", insert.rows.len()),
         Many::CopyAll => "copy to all".to_owned(),
