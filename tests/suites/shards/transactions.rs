@@ -102,7 +102,10 @@ impl Runner {
         let (bytes, order, writes) = match step {
             Step::Said(sql) => {
                 self.said.push(sql.clone());
-                let bytes = if generator.chance(0.5) { msg::query(sql) } else { msg::statement(sql, &[]) };
+                let bytes = match generator.chance(0.5) {
+                    true => msg::query(sql),
+                    false => [msg::statement(sql, &[]), msg::sync()].concat(),
+                };
                 (bytes, &Order::List, false)
             }
             Step::Run(case) => {

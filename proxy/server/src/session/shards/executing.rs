@@ -2,6 +2,8 @@
 //! several shards is performed as its statement with the values as text, and in a transaction that may be on several shards
 //! names are kept here.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use pointsman_shards::pick::Picked;
 use pointsman_sql::{Argument, Kind, Written, execute_arguments, listed, prepare_parts};
@@ -56,6 +58,14 @@ impl Session {
         Some(Executed { body, arguments: execute_arguments(sql, rules) })
     }
 
+    /// The statement that a text executes, however its values are written.
+    pub(super) fn executed_as(&self, judged: &Judged) -> Option<Arc<Prepared>> {
+        match &judged.facts.single()?.kind {
+            Kind::Execute(name) => self.statements.get(name.as_bytes()).cloned(),
+            _ => None,
+        }
+    }
+
     /// The way of an `EXECUTE`: its values are those of the statement that was prepared.
     pub(super) fn way_of_execute(&mut self, sql: &[u8], prepared: &Prepared) -> Result<Way, Fault> {
         let executed = self.executed_body(sql, prepared).ok_or_else(not_plain)?;
@@ -88,7 +98,7 @@ impl Session {
         match &single.kind {
             Kind::Execute(name) => match self.executed(sql, judged) {
                 Some(prepared) => self.execute_across(sql, name, &prepared).await.map(Some),
-                None if self.statements.get(name.as_bytes()).is_some() => Err(not_plain()),
+                None if self.executed_as(judged).is_some() => Err(not_plain()),
                 None => Err(unknown_statement(name.as_bytes())),
             },
             Kind::Prepare(name) if self.spans() => self.prepare_here(sql, name).await.map(Some),
@@ -190,7 +200,7 @@ impl Session {
     /// What `EXPLAIN ROUTE` is asked about, if that is an `EXECUTE`.
     pub(super) fn executed_by(&self, sql: &[u8]) -> Option<Executed> {
         let judged = judge(sql, self.wants.rules(), &self.shared.account.database.catalog());
-        self.executed_body(sql, &*self.executed(sql, &judged)?)
+        self.executed_body(sql, &*self.executed_as(&judged)?)
     }
 }
 

@@ -76,7 +76,7 @@ impl Session {
     }
 
     fn way_of_text(&mut self, sql: &[u8], judged: &Judged) -> Result<Way, Fault> {
-        if let Some(prepared) = self.executed(sql, judged) {
+        if let Some(prepared) = self.executed_as(judged) {
             return self.way_of_execute(sql, &prepared);
         }
         let statements = &judged.facts.statements;
