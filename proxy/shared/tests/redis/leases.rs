@@ -89,7 +89,7 @@ async fn a_store_that_forgets_does_no_harm() {
 
 #[tokio::test]
 async fn a_store_that_does_not_answer_is_asked_again() {
-    let mut redis = Redis::start(&[]);
+    let redis = Redis::start(&[]);
     let patient = SharedConfig { patience: Duration::from_millis(300), ..config(vec![redis.url()]) };
     let lease = Duration::from_secs(600);
     let mut a = Leases::new(patient, "social", "a".to_owned(), lease).expect("a configuration");
