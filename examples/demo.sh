@@ -55,14 +55,16 @@ run_mix() { # run_mix DATABASE
     || { cat "$stage/pgbench.log" >&2; fail "pgbench failed"; }
 }
 
-# What the mix lacks: one INSERT of 10,000 rows for all agents, two who become friends on two shards, ids of one's own.
+# What the mix lacks: ten times an INSERT of 1,000 rows for all agents, two who become friends on two shards, ids of one's own.
 write_over_shards() {
   local agents ids
   agents=$(through social -c 'SELECT count(*) FROM agents')
-  {
-    echo 'INSERT INTO interactions (initiator_id, recipient_id, content, interaction_type) VALUES'
-    awk -v n="$agents" 'BEGIN { for (i = 0; i < 10000; i++) printf "%s(%d, %d, %cone of many%c, %clike%c)", i ? "," : "", 1 + i % n, 1 + (7 * i) % n, 39, 39, 39, 39 }'
-  } | through social
+  awk -v n="$agents" -v q="'" 'BEGIN {
+    for (i = 0; i < 10000; i++) {
+      if (i % 1000 == 0) printf "%sINSERT INTO interactions (initiator_id, recipient_id, content, interaction_type) VALUES", i ? ";" : ""
+      printf "%s(%d, %d, %sone of many%s, %slike%s)", i % 1000 ? "," : " ", 1 + i % n, 1 + 7 * i % n, q, q, q, q
+    }
+  }' | through social
   through social <<'END'
 BEGIN;
 INSERT INTO friendships VALUES (1, 1000002, 'accepted', 1, now());
