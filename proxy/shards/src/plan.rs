@@ -8,6 +8,7 @@ mod fold;
 mod inline;
 mod judge;
 pub(crate) mod keys;
+mod limits;
 mod lookup;
 mod order;
 mod planner;

@@ -3,7 +3,8 @@
 use pg_query::protobuf::{self as pb, Node, node::Node as NodeEnum};
 
 use super::judge::Judge;
-use super::lookup::{Change, at_level, derived, own_conditions, used_columns};
+use super::limits::own_conditions;
+use super::lookup::{Change, at_level, derived, used_columns};
 use super::planner::Planner;
 use super::scope::{ItemId, ItemKind, LevelId, Scopes};
 use super::text;
