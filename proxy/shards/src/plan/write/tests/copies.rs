@@ -14,7 +14,7 @@ fn where_it_goes() {
         ),
         ("COPY orders (total, number, region) FROM STDIN WITH BINARY", "all: deal by [2, 1] of 3"),
         ("COPY interactions (content) FROM STDIN", "all: Unknown"),
-        ("COPY communities FROM STDIN", "all: each Copies"),
+        ("COPY communities FROM STDIN", "all: copy to all"),
         ("COPY settings FROM STDIN", "first: Statement"),
         ("COPY agents TO STDOUT", "all: copy"),
         ("COPY agents TO STDOUT (FORMAT csv, HEADER)", "all: copy header"),
