@@ -94,7 +94,8 @@ async fn other_tables_are_copied_where_they_are() {
         }
         for table in ["communities", "notes"] {
             let data = format!("{number}0\n{number}1\n{number}2\n");
-            let frames = copy_in(&mut wire, &format!("COPY {table} (id) FROM STDIN"), data.as_bytes(), 4).await;
+            let frames =
+                copy_in(&mut wire, &format!("COPY {table} (id) FROM STDIN"), data.as_bytes(), 4).await;
             assert_eq!(frames[0].text(), "COPY 3", "{table}: {}", pretty(&frames));
             let back = lines(&copy_out(&mut wire, &format!("COPY {table} (id) TO STDOUT")).await);
             assert_eq!(back.len(), 3 * (number + 1), "{table}: {back:?}");

@@ -32,7 +32,9 @@ async fn ends(stage: &Stage, wire: &mut Wire, state: &str) {
         part.run("SET lock_timeout = '10s'").await;
     }
     // What it has written waits for it as long as it is there.
-    let none = everywhere(&mut parts, "UPDATE agents SET score = 1 WHERE name = 'idle' OR id < 3 RETURNING name").await;
+    let none =
+        everywhere(&mut parts, "UPDATE agents SET score = 1 WHERE name = 'idle' OR id < 3 RETURNING name")
+            .await;
     assert!(!none.contains(&"idle".to_owned()), "{none:?}");
 }
 
@@ -66,7 +68,8 @@ async fn a_configured_limit_holds() {
     }
     wire.run("UPDATE agents SET name = 'kept' WHERE id = 2").await;
     wire.run("COMMIT").await;
-    let kept = everywhere(&mut world::parts(&stage).await, "SELECT name FROM agents WHERE id IN (1, 2)").await;
+    let kept =
+        everywhere(&mut world::parts(&stage).await, "SELECT name FROM agents WHERE id IN (1, 2)").await;
     assert_eq!(kept, ["idle", "kept"]);
     wire.run("UPDATE agents SET name = 'free' WHERE id < 3").await;
     begin(&mut wire).await;

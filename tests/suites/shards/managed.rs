@@ -46,7 +46,12 @@ async fn a_pause_is_of_every_shard() {
         .iter()
         .map(|row| [&*row["cluster"], &*row["database"], &*row["paused"], &*row["configured"]])
         .collect();
-    let want = [["s0", "shard0", "1", "1"], ["s1", "shard1", "1", "1"], ["s2", "shard2", "1", "1"], ["s3", "shard3", "1", "1"]];
+    let want = [
+        ["s0", "shard0", "1", "1"],
+        ["s1", "shard1", "1", "1"],
+        ["s2", "shard2", "1", "1"],
+        ["s3", "shard3", "1", "1"],
+    ];
     assert_eq!(told, want, "{databases:?}");
     wire.send(&msg::query("SELECT count(*) FROM agents")).await;
     wire.quiet(A_WHILE).await;

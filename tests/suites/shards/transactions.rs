@@ -102,7 +102,11 @@ impl Runner {
         let (bytes, order, writes) = match step {
             Step::Said(sql) => {
                 self.said.push(sql.clone());
-                let bytes = if generator.chance(0.5) { msg::query(sql) } else { msg::statement(sql, &[]) };
+                let bytes = if generator.chance(0.5) {
+                    msg::query(sql)
+                } else {
+                    [msg::statement(sql, &[]), msg::sync()].concat()
+                };
                 (bytes, &Order::List, false)
             }
             Step::Run(case) => {
@@ -180,7 +184,8 @@ fn written(generator: &mut Generator) -> Step {
 /// All up to ReadyForQuery.
 async fn answer(wire: &mut Wire, bytes: &[u8]) -> Result<Vec<Frame>, String> {
     wire.send(bytes).await;
-    let frames = tokio::time::timeout(PATIENCE, wire.until(b'Z')).await.map_err(|_| "no answer".to_owned())?;
+    let frames =
+        tokio::time::timeout(PATIENCE, wire.until(b'Z')).await.map_err(|_| "no answer".to_owned())?;
     match frames.last() {
         Some(frame) if frame.tag == b'Z' => Ok(frames),
         _ => Err(format!("the connection ended: {}", pointsman_tests::pretty(&frames))),
@@ -211,7 +216,8 @@ async fn random_transactions_get_equal_answers() {
         counts: Counts::default(),
     };
     let asked = number("SHARDS_TRANSACTIONS");
-    let (seed, start, mut left) = (number("SHARDS_SEED").unwrap_or(SEED), Instant::now(), asked.unwrap_or(200));
+    let (seed, start, mut left) =
+        (number("SHARDS_SEED").unwrap_or(SEED), Instant::now(), asked.unwrap_or(200));
     for chunk in 0.. {
         if left == 0 || (asked.is_none() && start.elapsed() > SPAN) {
             break;

@@ -10,7 +10,7 @@ use pointsman_wire::frontend::BindParameters;
 
 use super::super::Session;
 use super::super::cached::Execution;
-use super::super::judge::{Judged, judge};
+use super::super::judge::{Judged, Marks, Verdict, judge};
 use super::super::statements::{Origin, Prepared};
 use super::pieces::unknown_statement;
 use super::query::Outcome;
@@ -42,8 +42,20 @@ impl Executed {
 }
 
 impl Session {
-    /// What a text executes, if that is all it does.
-    pub(super) fn executed_body(&self, sql: &[u8], prepared: &Prepared) -> Option<Executed> {
+    /// What a text executes, if that is all it does, and the statement was prepared.
+    pub(super) fn executed_by(&self, sql: &[u8], judged: &Judged) -> Option<Executed> {
+        let Kind::Execute(name) = &judged.facts.single()?.kind else { return None };
+        self.executed_body(sql, self.statements.get(name.as_bytes())?)
+    }
+
+    /// The same of a text of which no more is known than its verdict.
+    pub(super) fn executed_within(&self, sql: &[u8], verdict: &Verdict) -> Option<Executed> {
+        let names = verdict.marks.has(Marks::NAMES) && !self.statements.is_empty();
+        let judged = || judge(sql, self.wants.rules(), &self.shared.account.database.catalog());
+        names.then(judged).and_then(|judged| self.executed_by(sql, &judged))
+    }
+
+    fn executed_body(&self, sql: &[u8], prepared: &Prepared) -> Option<Executed> {
         let rules = self.wants.rules();
         let body = match &prepared.origin {
             Origin::Protocol { sql, .. } => sql.clone(),
@@ -57,8 +69,7 @@ impl Session {
     }
 
     /// The way of an `EXECUTE`: its values are those of the statement that was prepared.
-    pub(super) fn way_of_execute(&mut self, sql: &[u8], prepared: &Prepared) -> Result<Way, Fault> {
-        let executed = self.executed_body(sql, prepared).ok_or_else(not_plain)?;
+    pub(super) fn way_of_execute(&mut self, executed: &Executed) -> Result<Way, Fault> {
         let verdict = self.verdict_of_text(&executed.body);
         let parameters = executed.parameters();
         self.find_way(&verdict, &Execution::of_bound(&executed.body, &[], &[], parameters.as_ref()), false)
@@ -98,7 +109,12 @@ impl Session {
     }
 
     /// Performs an `EXECUTE` as its statement. The client is told of columns and rows as the simple protocol has them.
-    async fn execute_across(&mut self, sql: &[u8], name: &str, prepared: &Prepared) -> Result<Outcome, Fault> {
+    async fn execute_across(
+        &mut self,
+        sql: &[u8],
+        name: &str,
+        prepared: &Prepared,
+    ) -> Result<Outcome, Fault> {
         let executed = self.executed_body(sql, prepared).ok_or_else(not_plain)?;
         let types = self.types_of(prepared).await?;
         let raw: Vec<u8> = types.iter().flat_map(|oid| oid.to_be_bytes()).collect();
@@ -143,7 +159,8 @@ impl Session {
     async fn types_named(&mut self, list: Option<&[u8]>) -> Result<Vec<u32>, Fault> {
         let Some(list) = list else { return Ok(Vec::new()) };
         let names = listed(list, self.wants.rules()).ok_or_else(not_plain)?;
-        let cast = |(at, name): (usize, &&[u8])| format!("${}::{}", at + 1, String::from_utf8_lossy(name).trim());
+        let cast =
+            |(at, name): (usize, &&[u8])| format!("${}::{}", at + 1, String::from_utf8_lossy(name).trim());
         let casts: Vec<String> = names.iter().enumerate().map(cast).collect();
         let sql = format!("SELECT {}", casts.join(", "));
         let described = self.describe_original(&Execution::of_bound(sql.as_bytes(), &[], &[], None)).await?;
@@ -180,12 +197,6 @@ impl Session {
             None => Err(unknown_statement(name.as_bytes())),
         }
     }
-
-    /// What `EXPLAIN ROUTE` is asked about, if that is an `EXECUTE`.
-    pub(super) fn executed_by(&self, sql: &[u8]) -> Option<Executed> {
-        let judged = judge(sql, self.wants.rules(), &self.shared.account.database.catalog());
-        self.executed_body(sql, &*self.executed(sql, &judged)?)
-    }
 }
 
 /// Whether a value, sent as text, is what PostgreSQL would make of it as it is written.
@@ -199,9 +210,17 @@ fn fits(argument: &Argument, oid: u32) -> bool {
     }
 }
 
+/// An `EXECUTE` whose columns would have to be described before it is performed.
+pub(super) fn execute_by_extended() -> Fault {
+    Fault::pointsman("0A000", "EXECUTE of a statement for several shards by the extended protocol")
+        .hint("Send it as a simple query, or bind the prepared statement by its name.")
+}
+
 fn misfitting(number: usize) -> Fault {
-    let told = format!("EXECUTE of a statement for several shards, with a value of another type than ${number}");
-    Fault::pointsman("0A000", told).hint("Write the value as a string, '...', or as a plain value of the parameter's type.")
+    let told =
+        format!("EXECUTE of a statement for several shards, with a value of another type than ${number}");
+    Fault::pointsman("0A000", told)
+        .hint("Write the value as a string, '...', or as a plain value of the parameter's type.")
 }
 
 /// An `EXECUTE` that is not for one shard, as far as can be told.

@@ -107,7 +107,10 @@ mod tests {
         assert_eq!(text("0"), Some(Duration::ZERO));
         assert_eq!(text("soon"), None);
         let set = |text: &str| time_of(&Value::Statement(text.into()));
-        assert_eq!(set("SET idle_in_transaction_session_timeout TO '300ms'"), Some(Duration::from_millis(300)));
+        assert_eq!(
+            set("SET idle_in_transaction_session_timeout TO '300ms'"),
+            Some(Duration::from_millis(300))
+        );
         assert_eq!(set("SET idle_in_transaction_session_timeout TO DEFAULT"), None);
     }
 }

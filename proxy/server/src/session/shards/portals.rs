@@ -10,6 +10,7 @@ use pointsman_wire::frontend::{BindParameters, Execute};
 use super::super::cached::Execution;
 use super::super::judge::judge;
 use super::super::{Session, message};
+use super::executing::execute_by_extended;
 use super::pieces::Named;
 use super::query::Outcome;
 use crate::fault::Fault;
@@ -65,6 +66,12 @@ impl Session {
             return Ok(Outcome::Answered);
         };
         self.may_go_across()?;
+        if self.executed_by(&named.sql, &judged).is_some() {
+            return Err(execute_by_extended());
+        }
+        if let Some(outcome) = self.perform_named(&named.sql, &judged).await? {
+            return Ok(outcome);
+        }
         let parameters = BindParameters::decode(&portal.rest)?;
         self.count(judged.verdict.kind);
         let asked = Execution::of_bound(&named.sql, &named.types, &described.parameters, Some(&parameters));

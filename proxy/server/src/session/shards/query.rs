@@ -75,8 +75,8 @@ impl Session {
     }
 
     fn way_of_text(&mut self, sql: &[u8], judged: &Judged) -> Result<Way, Fault> {
-        if let Some(prepared) = self.executed(sql, judged) {
-            return self.way_of_execute(sql, &prepared);
+        if let Some(executed) = self.executed_by(sql, judged) {
+            return self.way_of_execute(&executed);
         }
         let statements = &judged.facts.statements;
         let several = statements.len() > 1;
@@ -126,12 +126,7 @@ impl Session {
     }
 
     /// Performs one statement of a query, and completes it.
-    async fn query_part(
-        &mut self,
-        judged: &Judged,
-        planned: &Planned,
-        sql: &[u8],
-    ) -> Result<(), Fault> {
+    async fn query_part(&mut self, judged: &Judged, planned: &Planned, sql: &[u8]) -> Result<(), Fault> {
         let outcome = match Box::pin(self.perform_named(sql, judged)).await? {
             Some(outcome) => outcome,
             None => Box::pin(self.perform_across(&judged.facts, planned, &Execution::of_text(sql))).await?,

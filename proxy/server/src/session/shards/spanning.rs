@@ -157,9 +157,9 @@ impl Session {
 
     /// Runs a command of savepoints on every shard. Whether there is one of the name is known here: perhaps no shard takes part yet.
     async fn steer_savepoint(&mut self, name: &str, kind: &Kind, sql: &[u8]) -> Result<Outcome, Fault> {
-        let known = self.spanning().and_then(|spanning| {
-            spanning.savepoints.iter().rposition(|savepoint| **savepoint == *name)
-        });
+        let known = self
+            .spanning()
+            .and_then(|spanning| spanning.savepoints.iter().rposition(|savepoint| **savepoint == *name));
         let left = match (kind, known) {
             (Kind::Savepoint(_), _) => None,
             (Kind::RollbackTo(_), Some(at)) => Some(at + 1),
