@@ -1,5 +1,5 @@
 //! SQL's `PREPARE` and `EXECUTE` for several shards give what one server gives.
-use pointsman_tests::{Frame, Proxy, Stage, Wire, pretty};
+use pointsman_tests::{Frame, Proxy, Stage, Wire, msg, pretty};
 
 use super::outcome::{Verdict, verdict};
 use super::seen::{column, everywhere};
@@ -101,6 +101,15 @@ async fn names_within_a_transaction() {
         both.alike(sql).await;
     }
     assert_eq!(both.alike("COMMIT").await[0].text(), "ROLLBACK");
+    // By the extended protocol, too.
+    for sql in ["BEGIN", "PREPARE later AS SELECT count(*) FROM agents"] {
+        let frames = both.sharded.ask(&[msg::statement(sql, &[]), msg::sync()].concat()).await;
+        assert!(frames.iter().all(|frame| frame.tag != b'E'), "{}", pretty(&frames));
+        both.whole.run(sql).await;
+    }
+    for sql in ["EXECUTE later", "DEALLOCATE later", "COMMIT"] {
+        both.alike(sql).await;
+    }
     for sql in ["BEGIN; EXECUTE mark ('w', 5); EXECUTE mark ('v', 6); COMMIT", PREPARED[0]] {
         both.alike(sql).await;
     }
@@ -130,6 +139,15 @@ async fn other_values_are_refused() {
         assert_eq!(frames[0].sqlstate(), "0A000", "{sql}: {}", pretty(&frames));
         assert!(frames[0].field('H').contains(hint), "{sql}: {}", pretty(&frames));
     }
+    for sql in ["EXPLAIN ANALYZE EXECUTE few (1, 2)", "EXECUTE few (1 + 1, 2); SELECT 1"] {
+        assert_eq!(wire.error(sql).await, "0A000", "{sql}");
+    }
+    let frames = wire.ask(&[msg::statement("EXECUTE few (1, 2)", &[]), msg::sync()].concat()).await;
+    assert!(
+        frames.iter().any(|frame| frame.tag == b'E' && frame.sqlstate() == "0A000"),
+        "{}",
+        pretty(&frames)
+    );
 }
 
 /// `EXPLAIN ROUTE` tells of the statement with its values.

@@ -2,8 +2,6 @@
 //! several shards is performed as its statement with the values as text, and in a transaction that may be on several shards
 //! names are kept here.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use pointsman_shards::pick::Picked;
 use pointsman_sql::{Argument, Kind, Written, execute_arguments, listed, prepare_parts};
@@ -12,7 +10,7 @@ use pointsman_wire::frontend::BindParameters;
 
 use super::super::Session;
 use super::super::cached::Execution;
-use super::super::judge::{Judged, judge};
+use super::super::judge::{Judged, Marks, Verdict, judge};
 use super::super::statements::{Origin, Prepared};
 use super::pieces::unknown_statement;
 use super::query::Outcome;
@@ -44,8 +42,20 @@ impl Executed {
 }
 
 impl Session {
-    /// What a text executes, if that is all it does.
-    pub(super) fn executed_body(&self, sql: &[u8], prepared: &Prepared) -> Option<Executed> {
+    /// What a text executes, if that is all it does, and the statement was prepared.
+    pub(super) fn executed_by(&self, sql: &[u8], judged: &Judged) -> Option<Executed> {
+        let Kind::Execute(name) = &judged.facts.single()?.kind else { return None };
+        self.executed_body(sql, self.statements.get(name.as_bytes())?)
+    }
+
+    /// The same of a text of which no more is known than its verdict.
+    pub(super) fn executed_within(&self, sql: &[u8], verdict: &Verdict) -> Option<Executed> {
+        let names = verdict.marks.has(Marks::NAMES) && !self.statements.is_empty();
+        let judged = || judge(sql, self.wants.rules(), &self.shared.account.database.catalog());
+        names.then(judged).and_then(|judged| self.executed_by(sql, &judged))
+    }
+
+    fn executed_body(&self, sql: &[u8], prepared: &Prepared) -> Option<Executed> {
         let rules = self.wants.rules();
         let body = match &prepared.origin {
             Origin::Protocol { sql, .. } => sql.clone(),
@@ -58,17 +68,8 @@ impl Session {
         Some(Executed { body, arguments: execute_arguments(sql, rules) })
     }
 
-    /// The statement that a text executes, however its values are written.
-    pub(super) fn executed_as(&self, judged: &Judged) -> Option<Arc<Prepared>> {
-        match &judged.facts.single()?.kind {
-            Kind::Execute(name) => self.statements.get(name.as_bytes()).cloned(),
-            _ => None,
-        }
-    }
-
     /// The way of an `EXECUTE`: its values are those of the statement that was prepared.
-    pub(super) fn way_of_execute(&mut self, sql: &[u8], prepared: &Prepared) -> Result<Way, Fault> {
-        let executed = self.executed_body(sql, prepared).ok_or_else(not_plain)?;
+    pub(super) fn way_of_execute(&mut self, executed: &Executed) -> Result<Way, Fault> {
         let verdict = self.verdict_of_text(&executed.body);
         let parameters = executed.parameters();
         self.find_way(&verdict, &Execution::of_bound(&executed.body, &[], &[], parameters.as_ref()), false)
@@ -98,7 +99,7 @@ impl Session {
         match &single.kind {
             Kind::Execute(name) => match self.executed(sql, judged) {
                 Some(prepared) => self.execute_across(sql, name, &prepared).await.map(Some),
-                None if self.executed_as(judged).is_some() => Err(not_plain()),
+                None if self.statements.get(name.as_bytes()).is_some() => Err(not_plain()),
                 None => Err(unknown_statement(name.as_bytes())),
             },
             Kind::Prepare(name) if self.spans() => self.prepare_here(sql, name).await.map(Some),
@@ -196,12 +197,6 @@ impl Session {
             None => Err(unknown_statement(name.as_bytes())),
         }
     }
-
-    /// What `EXPLAIN ROUTE` is asked about, if that is an `EXECUTE`.
-    pub(super) fn executed_by(&self, sql: &[u8]) -> Option<Executed> {
-        let judged = judge(sql, self.wants.rules(), &self.shared.account.database.catalog());
-        self.executed_body(sql, &*self.executed_as(&judged)?)
-    }
 }
 
 /// Whether a value, sent as text, is what PostgreSQL would make of it as it is written.
@@ -213,6 +208,12 @@ fn fits(argument: &Argument, oid: u32) -> bool {
         Written::Integer => INTEGERS.contains(&oid) || NUMBERS.contains(&oid) || texts,
         Written::Number => NUMBERS.contains(&oid),
     }
+}
+
+/// An `EXECUTE` whose columns would have to be described before it is performed.
+pub(super) fn execute_by_extended() -> Fault {
+    Fault::pointsman("0A000", "EXECUTE of a statement for several shards by the extended protocol")
+        .hint("Send it as a simple query, or bind the prepared statement by its name.")
 }
 
 fn misfitting(number: usize) -> Fault {

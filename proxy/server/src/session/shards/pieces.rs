@@ -16,6 +16,7 @@ use super::super::request::Taken;
 use super::super::statements::{Origin, Unnamed};
 use super::super::{Session, message};
 use super::described::Described;
+use super::executing::execute_by_extended;
 use super::portals::Portal;
 use crate::fault::Fault;
 use std::sync::Arc;
@@ -143,6 +144,12 @@ impl Session {
     fn pick_of(&self, named: &Named, verdict: &Verdict, bind: &Bind<'_>) -> Result<Picked, Fault> {
         let parameters = bind.parameters().ok();
         let asked = Execution::of_bound(&named.sql, &named.types, &named.known, parameters.as_ref());
+        if let Some(executed) = self.executed_within(&named.sql, verdict) {
+            return match self.picked_by(&executed)? {
+                Picked::Shards(set) if set.only().is_none() => Err(execute_by_extended()),
+                picked => Ok(picked),
+            };
+        }
         match self.planned(&named.sql, verdict, false) {
             Some(planned) => match self.hinted(&named.sql, &planned)? {
                 Some(hinted) => Ok(hinted),

@@ -12,6 +12,7 @@ use super::super::cached::Execution;
 use super::super::judge::{Judged, judge};
 use super::super::steer::Asked;
 use super::super::{Session, message};
+use super::executing::execute_by_extended;
 use super::pieces::Named;
 use super::query::Outcome;
 use crate::fault::Fault;
@@ -67,6 +68,12 @@ impl Session {
             return Ok(Outcome::Answered);
         };
         self.may_go_across()?;
+        if self.executed_by(&named.sql, &judged).is_some() {
+            return Err(execute_by_extended());
+        }
+        if let Some(outcome) = self.perform_named(&named.sql, &judged).await? {
+            return Ok(outcome);
+        }
         let parameters = BindParameters::decode(&portal.rest)?;
         self.admit_portal(&judged, &named.sql, &parameters)?;
         self.count(judged.verdict.kind);

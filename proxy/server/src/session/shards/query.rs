@@ -76,8 +76,8 @@ impl Session {
     }
 
     fn way_of_text(&mut self, sql: &[u8], judged: &Judged) -> Result<Way, Fault> {
-        if let Some(prepared) = self.executed_as(judged) {
-            return self.way_of_execute(sql, &prepared);
+        if let Some(executed) = self.executed_by(sql, judged) {
+            return self.way_of_execute(&executed);
         }
         let statements = &judged.facts.statements;
         let several = statements.len() > 1;

@@ -11,11 +11,7 @@ impl Session {
     pub(in crate::session) fn turn_to_explain(&mut self, sql: &[u8]) -> bool {
         let Some(shards) = &self.shards else { return true };
         let at = shards.at;
-        let picked = match self.executed_by(sql) {
-            Some(executed) => self.picked_by(&executed),
-            None => self.picked_together(sql),
-        };
-        match picked.ok().and_then(|picked| picked.only(at)) {
+        match self.picked_together(sql).ok().and_then(|picked| picked.only(at)) {
             Some(shard) if shard == at => true,
             Some(shard) if self.may_turn() => {
                 self.turn_to(shard);
@@ -46,7 +42,7 @@ impl Session {
             two_phase: group.two_phase.is_some(),
             parameters: None,
         };
-        let executed = self.executed_by(sql);
+        let executed = self.executed_within(sql, &self.verdict_of_text(sql));
         let parameters = executed.as_ref().and_then(Executed::parameters);
         let terms = Terms { parameters: parameters.as_ref(), ..terms };
         let mut rows = told(executed.as_ref().map_or(sql, |executed| &executed.body), &terms);

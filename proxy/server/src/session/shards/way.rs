@@ -97,8 +97,14 @@ impl Session {
         for range in split(sql, self.wants.rules()).unwrap_or_default() {
             let one = sql.get(range).unwrap_or_default();
             let verdict = self.verdict_of_text(one);
-            let Some(planned) = self.planned(one, &verdict, false) else { continue };
-            all = match (all, self.picked(&planned, &Execution::of_text(one))?) {
+            let picked = match self.executed_within(one, &verdict) {
+                Some(executed) => self.picked_by(&executed)?,
+                None => match self.planned(one, &verdict, false) {
+                    Some(planned) => self.picked(&planned, &Execution::of_text(one))?,
+                    None => Picked::Any,
+                },
+            };
+            all = match (all, picked) {
                 (Picked::Any, picked) | (picked, Picked::Any) => picked,
                 (Picked::Shards(mut set), Picked::Shards(more)) => {
                     set.add(more);

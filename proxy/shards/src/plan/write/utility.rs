@@ -72,6 +72,9 @@ fn inner(context: &Context<'_>, node: Option<&pb::Node>) -> Option<Plan> {
 
 fn explain(context: &Context<'_>, node: &NodeEnum) -> Plan {
     let NodeEnum::ExplainStmt(n) = node else { return refused(Why::Statement, "EXPLAIN", HINT) };
+    if matches!(n.query.as_deref().and_then(|node| node.node.as_ref()), Some(NodeEnum::ExecuteStmt(_))) {
+        return refused(Why::Statement, "EXPLAIN of EXECUTE", "explain the statement itself");
+    }
     let hint = "use EXPLAIN ROUTE, or send it to one shard with a routing hint";
     on_one(inner(context, n.query.as_deref()), "EXPLAIN of a statement over several shards", hint)
 }
