@@ -2,6 +2,7 @@
 
 use super::key::KeyTold;
 use super::{Known, Question, Row, add, numbers};
+use crate::pick::Pick;
 use crate::plan::{CopyFrom, Each, Gather, Insert, Many, Merge, Ordered, Refusal, Slice, SortKey};
 use crate::set::ShardSet;
 
@@ -60,6 +61,9 @@ impl Question<'_> {
             Known::Later | Known::Wrong => false,
         };
         let mut told = match &gather.merge {
+            Merge::One if !gather.lookups.is_empty() && gather.on == Pick::Any => {
+                "folded: one shard puts together what all are asked for before".to_owned()
+            }
             _ if on.as_ref().is_some_and(|(_, known)| is_one(known)) => {
                 "gathered: the rows of one shard".to_owned()
             }
@@ -70,6 +74,7 @@ impl Question<'_> {
             Merge::Ordered(ordered) => format!("gathered: {}", self.ordered(ordered)),
         };
         if gather.on != self.plan.pick
+            && gather.on != Pick::Any
             && let Some((on, _)) = on
         {
             told += &format!("; asked of {on}");

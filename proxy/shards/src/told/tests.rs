@@ -163,5 +163,5 @@ fn ids_that_are_made_are_named() {
 #[test]
 fn a_read_of_lookups_alone_is_for_one_shard() {
     let lines = told("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY id) FROM agents", &PLAIN);
-    assert_eq!(lines[1], "over several: gathered: the rows of one shard; asked of any of 4");
+    assert_eq!(lines[1], "over several: folded: one shard puts together what all are asked for before");
 }
