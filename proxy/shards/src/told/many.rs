@@ -61,7 +61,7 @@ impl Question<'_> {
             Known::Later | Known::Wrong => false,
         };
         let mut told = match &gather.merge {
-            Merge::One if !gather.lookups.is_empty() && gather.on == Pick::Any => {
+            _ if !gather.lookups.is_empty() && gather.on == Pick::Any => {
                 "folded: one shard puts together what all are asked for before".to_owned()
             }
             _ if on.as_ref().is_some_and(|(_, known)| is_one(known)) => {
