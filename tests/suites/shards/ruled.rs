@@ -38,6 +38,11 @@ async fn paused() -> (Stage, Proxy, Wire) {
     }
     wire.run("INSERT INTO agents (id, name) VALUES (4, 'x'), (5, 'x')").await;
     wire.run("INSERT INTO interactions (initiator_id, id) VALUES (4, 1), (5, 1)").await;
+    eventually("the proxy has replicas to read from", SOON, || async {
+        let mut wire = world::social(&proxy).await;
+        column(&mut wire, "SELECT id FROM agents /*read='loose'*/").await.len() == 2
+    })
+    .await;
     (stage, proxy, wire)
 }
 
