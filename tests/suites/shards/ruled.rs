@@ -46,12 +46,18 @@ async fn paused() -> (Stage, Proxy, Wire) {
     (stage, proxy, wire)
 }
 
-/// The rows of a read, by the simple and by the extended protocol, which agree.
-async fn both(wire: &mut Wire, sql: &str) -> usize {
+/// How many rows a read has, by the simple and by the extended protocol.
+async fn each(wire: &mut Wire, sql: &str) -> [usize; 2] {
     let simple = column(wire, sql).await.len();
     let frames = wire.ask(&[msg::statement(sql, &[]), msg::sync()].concat()).await;
     assert!(frames.iter().all(|frame| frame.tag != b'E'), "{sql}: {}", pretty(&frames));
-    assert_eq!(frames.iter().filter(|frame| frame.tag == b'D').count(), simple, "{sql}");
+    [simple, frames.iter().filter(|frame| frame.tag == b'D').count()]
+}
+
+/// The same, where they agree.
+async fn both(wire: &mut Wire, sql: &str) -> usize {
+    let [simple, extended] = each(wire, sql).await;
+    assert_eq!(simple, extended, "{sql}");
     simple
 }
 
@@ -90,7 +96,7 @@ async fn parts_are_as_fresh_as_the_rule_says() {
         // The replicas fall further behind than the rule lets them.
         let near = format!("{sql} /*read='near'*/");
         let since = std::time::Instant::now();
-        while both(&mut wire, &near).await != fresh {
+        while each(&mut wire, &near).await != [fresh, fresh] {
             assert!(since.elapsed() < SOON, "{near}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
