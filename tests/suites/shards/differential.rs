@@ -32,7 +32,7 @@ const DIFFERENCE_CHARS_MAX: usize = 2000;
 const TRIES_MAX: usize = 150;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The two sides, and what has been found.
 struct Runner {

@@ -22,7 +22,7 @@ const CHUNK: u64 = 10;
 const SEED: u64 = 1;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How long the test goes on when nobody said how many transactions.
 const SPAN: Duration = Duration::from_secs(20);
