@@ -11,7 +11,7 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, Parse};
 use pointsman_wire::owed::{Ask, Deal};
 
-use super::judge::{Marks, Verdict, judge};
+use super::judge::{Marks, Verdict};
 use super::notes::Note;
 use super::request::Taken;
 use super::statements::Origin;
@@ -190,7 +190,7 @@ impl Session {
     }
 
     fn named_by_text(&self, sql: &[u8]) -> Named {
-        let judged = judge(sql, self.wants.rules(), &self.shared.account.database.catalog());
+        let judged = self.judged(sql);
         Named { facts: judged.facts, verdict: judged.verdict, sql: Bytes::copy_from_slice(sql) }
     }
 

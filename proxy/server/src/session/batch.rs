@@ -11,7 +11,7 @@ use pointsman_wire::frontend::{Bind, Close, Describe, Execute, Parse, Target};
 
 use super::begin::begins;
 use super::failed::aborted;
-use super::judge::{Marks, Verdict, judge};
+use super::judge::{Marks, Verdict};
 use super::request::{Request, Taken};
 use super::{Session, message};
 use crate::fault::Fault;
@@ -320,7 +320,7 @@ impl<'a> Surveyor<'a> {
     /// Until it is bound, a statement that is only prepared goes where it would be executed.
     fn look_at_parse(&mut self, parse: Parse<'a>) {
         let session = self.session;
-        let judged = judge(parse.sql, session.wants.rules(), &session.shared.account.database.catalog());
+        let judged = session.judged(parse.sql);
         self.wants_ids |= session.shards.is_some() && session.may_need_ids(&judged.verdict);
         let meaning = (judged.facts, judged.verdict);
         // A statement with a name is prepared on the primary first: what the client is told of it is the primary's word,

@@ -12,7 +12,7 @@ use pointsman_wire::{Oids, WireError};
 
 use super::cached::Execution;
 use super::configs::ConfigCalls;
-use super::judge::{Judged, Marks, Verdict, judge};
+use super::judge::{Judged, Marks, Verdict};
 use super::notes::{Note, StateNote};
 use super::pins::Pins;
 use super::request::Taken;
@@ -151,7 +151,7 @@ impl Session {
 
     fn parse(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Refusal> {
         let Parse { name, sql, parameter_types } = Parse::decode(body)?;
-        let judged = judge(sql, self.wants.rules(), &self.shared.account.database.catalog());
+        let judged = self.judged(sql);
         self.count_template(&judged);
         self.flow.unsynced = true;
         self.readable(name)?;

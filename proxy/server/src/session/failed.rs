@@ -6,7 +6,6 @@ use pointsman_sql::Kind;
 use pointsman_wire::backend::{EMPTY_QUERY_RESPONSE, TransactionStatus};
 use pointsman_wire::frontend::Query;
 
-use super::judge::judge;
 use super::request::Taken;
 use super::{Session, message};
 use crate::fault::Fault;
@@ -28,7 +27,7 @@ impl Session {
         let Ok(Query { sql }) = Query::decode(body) else {
             return self.refuse(frame_len, aborted()).map(Some);
         };
-        let facts = judge(sql, self.wants.rules(), &self.shared.account.database.catalog()).facts;
+        let facts = self.judged(sql).facts;
         if facts.statements.is_empty() && facts.understood() {
             return Ok(Some(self.answer_here(frame_len, EMPTY_QUERY_RESPONSE)));
         }

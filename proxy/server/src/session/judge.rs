@@ -10,6 +10,7 @@ use pointsman_sql::{
     TransactionModes,
 };
 
+use super::Session;
 use super::configs::ConfigCalls;
 use super::shards::PlannedMemo;
 use super::steer::RulesMemo;
@@ -217,6 +218,13 @@ pub fn judge(sql: &[u8], rules: LexRules, catalog: &Catalog) -> Judged {
         };
         Judged { facts, verdict, configs, hit: analysis.hit }
     })
+}
+
+impl Session {
+    /// Judges a text of this session's, by the catalog of the database that it is in now.
+    pub(super) fn judged(&self, sql: &[u8]) -> Judged {
+        judge(sql, self.wants.rules(), &self.shared.account.database.catalog())
+    }
 }
 
 /// Looks at a text's literals, and whether it may have a comment.

@@ -9,7 +9,7 @@ use pointsman_wire::backend::{BIND_COMPLETE, NO_DATA, PARSE_COMPLETE};
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, Describe, Execute, Parse, Target};
 
-use super::judge::{Judged, Verdict, judge};
+use super::judge::{Judged, Verdict};
 use super::statements::{Origin, Unnamed};
 use super::{Session, message};
 
@@ -100,7 +100,7 @@ impl Session {
         if !parse.name.is_empty() && (full || self.statements.get(parse.name).is_some()) {
             return None;
         }
-        let judged = judge(parse.sql, self.wants.rules(), &self.shared.account.database.catalog());
+        let judged = self.judged(parse.sql);
         Some(Lone {
             sql: Bytes::copy_from_slice(parse.sql),
             facts: Arc::clone(&judged.facts),

@@ -8,7 +8,7 @@ use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::owed::{Ask, Deal};
 
 use super::Session;
-use super::judge::{Judged, Verdict, judge};
+use super::judge::{Judged, Verdict};
 use super::message;
 use super::notes::{Note, StateNote};
 use super::pins::Pins;
@@ -88,8 +88,7 @@ impl Session {
             // The connection is the session's own, and so are the names on it.
             return self.send_text(sql, None);
         }
-        let body =
-            judge(&sql[parts.body.clone()], self.wants.rules(), &self.shared.account.database.catalog());
+        let body = self.judged(&sql[parts.body.clone()]);
         let tail = Bytes::copy_from_slice(&sql[parts.name.end..]);
         let under = self.under();
         let prepared = self.shared.registry.get(Origin::Sql { tail, under }, &body);

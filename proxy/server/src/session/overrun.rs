@@ -16,12 +16,12 @@ pub(super) const CANCELLED: &str = "57014";
 /// The time that what is under way may take.
 #[derive(Debug, Default)]
 pub(super) struct Overrun {
-    /// The shortest time that a rule allows of what is about to be sent, and the rule.
-    due: Option<(Duration, usize)>,
+    /// The shortest time that a rule allows of what is about to be sent, and the rule, if it is known here.
+    due: Option<(Duration, Option<usize>)>,
     /// Nothing while no rule sets a time: most sessions never take the room for a timer.
     running: Option<Box<Running>>,
     /// The cancel was sent: the rule, and the time that it allows.
-    over: Option<(usize, Duration)>,
+    over: Option<(Option<usize>, Duration)>,
     /// A cancel may still be on its way to the connection held.
     cancelling: bool,
 }
@@ -29,7 +29,7 @@ pub(super) struct Overrun {
 #[derive(Debug)]
 struct Running {
     timer: Pin<Box<Sleep>>,
-    rule: usize,
+    rule: Option<usize>,
     limit: Duration,
 }
 
@@ -42,8 +42,8 @@ impl Overrun {
         }
     }
 
-    /// What is about to be sent may take this long, and no longer.
-    pub fn allow(&mut self, limit: Duration, rule: usize) {
+    /// What is about to be sent may take this long by a rule, and no longer. Of a part of a statement, another session knows the rule.
+    pub fn allow(&mut self, limit: Duration, rule: Option<usize>) {
         self.due = Some(self.due.map_or((limit, rule), |due| due.min((limit, rule))));
     }
 
@@ -76,7 +76,7 @@ impl Session {
         let Some(held) = self.held.as_mut().filter(|_| !self.owed.is_empty()) else { return };
         self.flow.overrun.over = Some((running.rule, running.limit));
         self.flow.overrun.cancelling = true;
-        if let Some(counts) = self.steering.policies().counts(running.rule) {
+        if let Some(counts) = running.rule.and_then(|rule| self.steering.policies().counts(rule)) {
             counts.timed_out.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         cancel_in_background(&held.lease.connection().cancel);
@@ -85,7 +85,7 @@ impl Session {
     /// What the client hears in place of the server's word for a cancel that was ours.
     pub(super) fn overrun_told(&mut self, sqlstate: &str) -> Option<Vec<u8>> {
         let (rule, limit) = self.flow.overrun.over.filter(|_| sqlstate == CANCELLED)?;
-        let rule = self.steering.policies().set.rules().get(rule)?;
+        let rule = self.steering.policies().set.rules().get(rule?)?;
         let fault = Fault::pointsman("57014", "canceling statement due to statement timeout")
             .hint(format!("Rule {rule} allows it {limit:?}."));
         Some(fault.encode("ERROR").to_vec())

@@ -11,7 +11,7 @@ use pointsman_wire::owed::{Ask, Deal};
 use super::admission::Admission;
 use super::cached::Execution;
 use super::io::Io;
-use super::judge::{Judged, Marks, Verdict, judge};
+use super::judge::{Judged, Marks, Verdict};
 use super::notes::{Note, StateNote};
 use super::request::{Request, Taken};
 use super::shards::Routed;
@@ -154,7 +154,7 @@ impl Session {
 
     pub(super) fn judge_query(&self, frame_len: usize) -> Option<Judged> {
         let sql = query_text(&self.io, frame_len)?;
-        Some(judge(sql, self.wants.rules(), &self.shared.account.database.catalog()))
+        Some(self.judged(sql))
     }
 
     /// What the rules say of the query. They look at its text where it is: in the inbox, which is put aside meanwhile.

@@ -139,10 +139,8 @@ impl Session {
             self.flow.overrun.forget();
             return Err(Fault::ruled(&refusal));
         }
-        // Of a part, the whole's session knows the rule.
-        let timed_by = if self.ruled.is_some() { Some(0) } else { timed_by(policies, &decision) };
-        if let Some((index, limit)) = timed_by.zip(decision.timeout) {
-            self.flow.overrun.allow(limit, index);
+        if let Some(limit) = decision.timeout {
+            self.flow.overrun.allow(limit, timed_by(policies, &decision));
         }
         Ok(Some(Box::new(decision)))
     }

@@ -4,13 +4,15 @@
 
 use bytes::Bytes;
 use pointsman_shards::pick::Picked;
-use pointsman_sql::{Argument, Kind, Written, execute_arguments, listed, prepare_parts};
+use pointsman_sql::{
+    Argument, Kind, LexRules, PrepareParts, Written, execute_arguments, listed, prepare_parts,
+};
 use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::frontend::BindParameters;
 
 use super::super::Session;
 use super::super::cached::Execution;
-use super::super::judge::{Judged, Marks, Verdict, judge};
+use super::super::judge::{Judged, Marks, Verdict};
 use super::super::statements::{Origin, Prepared};
 use super::pieces::unknown_statement;
 use super::query::Outcome;
@@ -51,8 +53,7 @@ impl Session {
     /// The same of a text of which no more is known than its verdict.
     pub(super) fn executed_within(&self, sql: &[u8], verdict: &Verdict) -> Option<Executed> {
         let names = verdict.marks.has(Marks::NAMES) && !self.statements.is_empty();
-        let judged = || judge(sql, self.wants.rules(), &self.shared.account.database.catalog());
-        names.then(judged).and_then(|judged| self.executed_by(sql, &judged))
+        names.then(|| self.judged(sql)).and_then(|judged| self.executed_by(sql, &judged))
     }
 
     fn executed_body(&self, sql: &[u8], prepared: &Prepared) -> Option<Executed> {
@@ -60,8 +61,7 @@ impl Session {
         let body = match &prepared.origin {
             Origin::Protocol { sql, .. } => sql.clone(),
             Origin::Sql { tail, .. } => {
-                let whole = [b"PREPARE x ", &tail[..]].concat();
-                let parts = prepare_parts(&whole, rules)?;
+                let (whole, parts) = prepare_of(tail, rules)?;
                 Bytes::copy_from_slice(&whole[parts.body])
             }
         };
@@ -148,8 +148,7 @@ impl Session {
                 Ok(types.as_chunks::<4>().0.iter().map(|word| u32::from_be_bytes(*word)).collect())
             }
             Origin::Sql { tail, .. } => {
-                let whole = [b"PREPARE x ", &tail[..]].concat();
-                let parts = prepare_parts(&whole, self.wants.rules()).ok_or_else(not_plain)?;
+                let (whole, parts) = prepare_of(tail, self.wants.rules()).ok_or_else(not_plain)?;
                 self.types_named(parts.types.map(|types| &whole[types])).await
             }
         }
@@ -178,7 +177,7 @@ impl Session {
         let raw: Vec<u8> = types.iter().flat_map(|oid| oid.to_be_bytes()).collect();
         let body = &sql[parts.body];
         self.describe_original(&Execution::of_bound(body, &raw, &types, None)).await?;
-        let judged = judge(body, rules, &self.shared.account.database.catalog());
+        let judged = self.judged(body);
         let tail = Bytes::copy_from_slice(&sql[parts.name.end..]);
         let under = self.under();
         let prepared = self.shared.registry.get(Origin::Sql { tail, under }, &judged);
@@ -197,6 +196,13 @@ impl Session {
             None => Err(unknown_statement(name.as_bytes())),
         }
     }
+}
+
+/// A `PREPARE` whose text is kept from behind the name, and its parts.
+fn prepare_of(tail: &[u8], rules: LexRules) -> Option<(Vec<u8>, PrepareParts)> {
+    let whole = [b"PREPARE x ", tail].concat();
+    let parts = prepare_parts(&whole, rules)?;
+    Some((whole, parts))
 }
 
 /// Whether a value, sent as text, is what PostgreSQL would make of it as it is written.

@@ -13,7 +13,7 @@ use pointsman_wire::frontend::{Bind, BindParameters, Close, Parse, Target};
 
 use super::super::Session;
 use super::super::cached::Execution;
-use super::super::judge::{judge, with_text};
+use super::super::judge::with_text;
 use super::super::notes::Note;
 use super::ids::unclear;
 use crate::fault::Fault;
@@ -108,7 +108,7 @@ impl Session {
             // This message was filled before.
             return Ok(None);
         }
-        let judged = judge(parse.sql, self.wants.rules(), &self.shared.account.database.catalog());
+        let judged = self.judged(parse.sql);
         let text = std::str::from_utf8(parse.sql).ok().filter(|_| self.may_need_ids(&judged.verdict));
         let filled = match text {
             Some(text) => self.with_parameters(text, parse.parameter_types.len())?,

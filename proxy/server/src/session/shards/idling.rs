@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::super::Session;
 use super::super::begin::{IDLE_TIMEOUT, Idle, beginning, idle_too_long};
-use super::super::judge::judge;
 use super::Shards;
 use crate::fault::Fault;
 use crate::upstream::settings::Value;
@@ -67,7 +66,7 @@ impl Session {
     }
 
     fn reads_only(&self, sql: &[u8]) -> bool {
-        let facts = judge(sql, self.wants.rules(), &self.shared.account.database.catalog()).facts;
+        let facts = self.judged(sql).facts;
         let usual = || self.wants.client().says("default_transaction_read_only", "on");
         beginning(&facts).and_then(|modes| modes.read_only).unwrap_or_else(usual)
     }

@@ -18,7 +18,7 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::Query;
 
 use super::super::cached::Execution;
-use super::super::judge::{Judged, Verdict, judge, with_text};
+use super::super::judge::{Judged, Verdict, with_text};
 use super::super::{Session, message};
 use crate::fault::Fault;
 use crate::transport::buffer::Buffer;
@@ -119,7 +119,7 @@ impl Session {
 
     /// What one statement needs: `None` nothing, else ids for its calls and for the declared column of the table that it writes to.
     pub(super) fn needs(&self, text: &str) -> Result<Option<Option<Column>>, Fault> {
-        let judged = judge(text.as_bytes(), self.wants.rules(), &self.shared.account.database.catalog());
+        let judged = self.judged(text.as_bytes());
         let Some(statement) = judged.facts.single() else { return Ok(None) };
         let asks = calls(text).iter().any(|call| call.of == Called::NextId);
         if inserts_within(text)

@@ -11,7 +11,7 @@ use pointsman_wire::{Oids, WireError};
 
 use super::super::begin::begins;
 use super::super::cached::Execution;
-use super::super::judge::{Marks, Verdict, judge};
+use super::super::judge::{Marks, Verdict};
 use super::super::request::Taken;
 use super::super::statements::{Origin, Unnamed};
 use super::super::{Session, message};
@@ -160,7 +160,7 @@ impl Session {
     }
 
     fn meaning_of_text(&self, sql: &[u8]) -> (Arc<Facts>, Arc<Verdict>) {
-        let judged = judge(sql, self.wants.rules(), &self.shared.account.database.catalog());
+        let judged = self.judged(sql);
         (judged.facts, judged.verdict)
     }
 
@@ -302,7 +302,7 @@ impl Session {
         let parse = Parse::decode(body)?;
         let named = Named::of(&parse);
         self.describe_named(&named).await?;
-        let judged = judge(parse.sql, self.wants.rules(), &self.shared.account.database.catalog());
+        let judged = self.judged(parse.sql);
         if parse.name.is_empty() {
             let id = self.shared.registry.next_id();
             let (facts, verdict, configs) = (judged.facts, judged.verdict, judged.configs);

@@ -9,7 +9,7 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{BindParameters, Execute};
 
 use super::super::cached::Execution;
-use super::super::judge::{Judged, judge};
+use super::super::judge::Judged;
 use super::super::steer::Asked;
 use super::super::{Session, message};
 use super::executing::execute_by_extended;
@@ -63,7 +63,7 @@ impl Session {
     async fn run_portal(&mut self, portal: &Portal) -> Result<Outcome, Fault> {
         let named = &portal.statement;
         let described = self.describe_named(named).await?;
-        let judged = judge(&named.sql, self.wants.rules(), &self.shared.account.database.catalog());
+        let judged = self.judged(&named.sql);
         let Some(planned) = self.planned(&named.sql, &judged.verdict, true) else {
             return Ok(Outcome::Answered);
         };

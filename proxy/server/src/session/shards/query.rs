@@ -63,6 +63,7 @@ impl Session {
             Err(fault) => self.refuse_query(frame_len, fault).map(Routed::Done),
         }
     }
+
     /// Finds the way of the simple query at the front of the inbox.
     fn query_way(&mut self, frame_len: usize, judged: &Judged) -> Result<Way, Fault> {
         let inbox = std::mem::take(&mut self.io.from_client);
@@ -155,7 +156,7 @@ impl Session {
             if !self.spans() {
                 self.begin_spanning(b"BEGIN", true);
             }
-            let judged = judge(one, self.wants.rules(), &self.shared.account.database.catalog());
+            let judged = self.judged(one);
             let Some(planned) = self.planned(one, &judged.verdict, true) else { continue };
             if let Err(fault) = self.query_part(&judged, &planned, one).await {
                 self.end_implicit(true).await?;
