@@ -1,16 +1,21 @@
 #!/bin/bash
 # Installs what a checkout needs and does not have; does nothing, quickly, when all is there.
-# usage: deploy/setup.sh [build|demo|test|bench]
+# usage: deploy/setup.sh [build|demo|test|bench|plugins]
 #   build  what compiles the program: C and C++ compiler, cmake, libclang, make
 #   demo   build, and a PostgreSQL server (14 or newer), python3            (default)
 #   test   demo, and Redis, openssl, a Python venv with psycopg 3 and asyncpg, node with pg, a JDK with the JDBC driver
 #   bench  demo, and PgBouncer, HAProxy, Pgpool-II and Redis to compare with
-# For Debian and Ubuntu, as root or with sudo. Rust (https://rustup.rs) is expected to be there already. The Python and
-# node packages go under target/drivers in the checkout, nothing else is written outside apt's own places.
+#   plugins  what builds plugins: Rust's target wasm32-unknown-unknown (by rustup, or else from Debian's packages), componentize-qjs for
+#          JavaScript, componentize-py for Python; put target/plugins/bin in front of PATH to use them
+# For Debian and Ubuntu, as root or with sudo. Rust (https://rustup.rs) is expected to be there already. The Python and node packages go
+# under target/drivers in the checkout, plugins' tools under target/plugins; nothing else is written outside apt's and rustup's own places.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 drivers=${POINTSMAN_DRIVERS:-$root/target/drivers}
+tools=${POINTSMAN_PLUGIN_TOOLS:-$root/target/plugins}
+plugin_rust=${POINTSMAN_PLUGIN_RUST:-rustup} # anything else: Debian's packages, though rustup may be there
+componentize_qjs=0.4.5 componentize_py=0.25.1
 what=${1:-demo}
 
 say() { echo "setup: $*" >&2; }
@@ -55,6 +60,11 @@ want_test() {
 }
 want_bench() { want_demo; need pgbouncer pgbouncer; need haproxy haproxy; need pgpool pgpool2; need redis-server redis-server; need redis-benchmark redis-tools; }
 
+want_plugins() {
+  need python3 python3; need node nodejs; need npm npm; need curl curl
+  python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+}
+
 install_missing() {
   [ ${#missing[@]} -gt 0 ] || return 0
   have apt-get || fail "missing: ${missing[*]}. Only apt is known here; install them by other means and run this again."
@@ -90,11 +100,75 @@ driver_packages() {
   exec 9>&-
 }
 
+# Rust for Wasm from Debian's packages, unpacked and not installed: its compiler, with the sources that belong to it, builds the standard
+# library for the target. A `cargo` in front of the real one turns to it for that target alone.
+debian_wasm() {
+  local rust=$tools/rust
+  have apt-get && have dpkg-deb || fail "rustup cannot add the target wasm32-unknown-unknown, and there are no Debian packages here"
+  if [ ! -e "$rust/.complete" ]; then
+    say "rustup cannot add the target: unpacking rustc-web, its library's sources and LLVM from apt (137 MB) into $rust"
+    rm -rf "$rust" "$tools/debs"; mkdir -p "$rust" "$tools/debs"
+    apt-cache show rustc-web >/dev/null 2>&1 || apt-get update -qq || true
+    local std llvm
+    std=$(apt-cache depends libstd-rust-web-dev | sed -n 's/.*Depends: \(libstd-rust-web-[0-9.]*\)$/\1/p' | head -1)
+    llvm=$(apt-cache depends "$std" | sed -n 's/.*Depends: \(libllvm[0-9]*\).*/\1/p' | head -1)
+    [ -n "$std" ] && [ -n "$llvm" ] || fail "apt knows no rustc-web"
+    (cd "$tools/debs" && apt-get download -qq rustc-web "$std" libstd-rust-web-dev rust-web-src "$llvm" 2>&1 | grep -v unsandboxed >&2 || true)
+    local deb
+    for deb in "$tools"/debs/*.deb; do dpkg-deb -x "$deb" "$rust"; done
+    rm -rf "$tools/debs"
+    LD_LIBRARY_PATH=$(echo "$rust"/usr/lib/*-linux-gnu) "$rust/usr/bin/rustc" --version >&2 || fail "rustc of $rust does not run"
+    touch "$rust/.complete"
+  fi
+  local cargo linker
+  cargo=$(PATH=${PATH//$tools\/bin:/} command -v cargo || echo "$HOME/.cargo/bin/cargo")
+  linker=$(echo "$("$(dirname "$cargo")/rustc" --print sysroot)"/lib/rustlib/*-linux-gnu/bin/rust-lld)
+  cat >"$tools/bin/cargo.new" <<EOF
+#!/bin/bash
+# Made by deploy/setup.sh: cargo, which builds for wasm32-unknown-unknown with a compiler that has that target.
+if [[ " \$* " == *wasm32-unknown-unknown* ]]; then
+  export RUSTC="$rust/usr/bin/rustc" RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort
+  export LD_LIBRARY_PATH="$(echo "$rust"/usr/lib/*-linux-gnu)\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
+  export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$linker"
+fi
+exec "$cargo" "\$@"
+EOF
+  chmod +x "$tools/bin/cargo.new"; mv "$tools/bin/cargo.new" "$tools/bin/cargo"
+}
+
+target_there() { [ "$plugin_rust" = rustup ] && have rustup && rustup target list --installed | grep -qx wasm32-unknown-unknown; }
+
+plugin_tools() {
+  mkdir -p "$tools/bin" "$tools/js"
+  exec 9>"$tools/.lock"; flock 9
+  if target_there; then
+    rm -f "$tools/bin/cargo"
+  elif [ ! -e "$tools/rust/.complete" ] && [ "$plugin_rust" = rustup ] && have rustup; then
+    say "rustup target add wasm32-unknown-unknown"
+    timeout 120 rustup target add wasm32-unknown-unknown >&2 || true
+  fi
+  target_there || debian_wasm
+  if ! "$tools/bin/componentize-qjs" --help >/dev/null 2>&1; then
+    say "installing componentize-qjs $componentize_qjs into $tools/js"
+    (cd "$tools/js" && npm install --silent --no-audit --no-fund "componentize-qjs@$componentize_qjs" >&2)
+    ln -sfn ../js/node_modules/.bin/componentize-qjs "$tools/bin/componentize-qjs"
+  fi
+  if ! "$tools/bin/componentize-py" --version 2>/dev/null | grep -qF "$componentize_py"; then
+    say "installing componentize-py $componentize_py into $tools/python"
+    python3 -m venv "$tools/python"
+    "$tools/python/bin/pip" install -q --disable-pip-version-check "componentize-py==$componentize_py"
+    ln -sfn ../python/bin/componentize-py "$tools/bin/componentize-py"
+  fi
+  exec 9>&-
+  say "export PATH=$tools/bin:\$PATH"
+}
+
 case $what in
-  build | demo | test | bench) "want_$what" ;;
-  *) sed -n '2,9p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  build | demo | test | bench | plugins) "want_$what" ;;
+  *) sed -n '2,12p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
 have cargo || [ -x "$HOME/.cargo/bin/cargo" ] || fail "no cargo: install Rust from https://rustup.rs first"
 install_missing
 [ "$what" != test ] || driver_packages
+[ "$what" != plugins ] || plugin_tools
 say "$what: all there"

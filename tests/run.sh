@@ -1,12 +1,12 @@
 #!/bin/bash
 # Sets up what is missing, builds, and runs every test; says what it runs and ends with a summary.
-# usage: tests/run.sh [STEP...]     steps, in order: setup build units tidy suites drivers corpus (all when none is named)
+# usage: tests/run.sh [STEP...]     steps, in order: setup build units tidy suites drivers corpus plugins (all when none is named)
 # May run several times at once: servers use free ports and directories of their own.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset RUST_BACKTRACE
 steps=("$@")
-[ $# -gt 0 ] || steps=(setup build units tidy suites drivers corpus)
+[ $# -gt 0 ] || steps=(setup build units tidy suites drivers corpus plugins)
 summary=()
 failed=0
 # Every cargo command selects the whole workspace: with a part of it, cargo would unify features anew and build the
@@ -60,6 +60,7 @@ for name in "${steps[@]}"; do
     suites) build; step suites cargo test --locked --workspace --test suites ;;
     drivers) build; step drivers tests/drivers/run.sh ;;
     corpus) build; step corpus tests/corpus.sh ;;
+    plugins) build; step plugins tests/plugins.sh ;;
     *)
       sed -n '3s/^# //p' "$0" >&2
       exit 2

@@ -4,6 +4,7 @@
 #        tests/bench/run.sh idle [--clients 10000] [--only NAME,NAME...]
 #        tests/bench/run.sh cache [--rounds 3] [--seconds 3] [--scale 1]
 #        tests/bench/run.sh shards [--rounds 3] [--seconds 3] [--scale 1]
+#        tests/bench/run.sh plugins
 # peers: pgbench through each, interleaved round by round, medians. Peers: direct, forward (a bare epoll forwarder in C),
 #        haproxy (TCP mode), pgbouncer, pointsman. Workloads: simple, extended, prepared, churn (a connection per
 #        transaction), rows (100 rows of 200 bytes). --only picks among both kinds of names.
@@ -12,11 +13,12 @@
 #        is 100,000 agents.
 # shards: four shards beside one database: CPU of statements for one shard, a scatter's latency, memory of a long gather, the rate of
 #        a split COPY, and the search for compatible agents. SHARDS_DIRECT=1 asks the one database instead, to see what that gives.
+# plugins: CPU time of a plugin's hook called, called in a new instance, remembered; memory of an instance. Needs no servers.
 # Pools hold 8 server connections; nobody asks clients for a password; Pointsman parses, and splits reads off to a replica.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../../examples/lib.sh"
-usage() { sed -n '3,10s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage() { sed -n '3,11s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 what=${1:-}; [ $# -eq 0 ] || shift
 rounds=; seconds=3; clients=; only=; replica=1; json=; scale=; pool=8
@@ -32,6 +34,7 @@ case $what in
   peers) clients=${clients:-16}; rounds=${rounds:-5}; scale=${scale:-10} ;;
   idle) clients=${clients:-10000}; scale=1 ;;
   cache | shards) ;;
+  plugins) cd "$here/../.." && exec nice cargo bench -p pointsman-plugin-host --bench call ;;
   *) usage ;;
 esac
 

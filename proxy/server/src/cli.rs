@@ -14,6 +14,7 @@ use crate::upstream::config::PoolMode;
 mod changes;
 mod check;
 mod explain;
+mod plugin;
 mod shard;
 
 /// Exit code for a configuration that is wrong, as for a command line that is.
@@ -47,6 +48,8 @@ enum Command {
     Changes(changes::Changes),
     /// Prepare a coordinator for shards.
     Shard(shard::Shard),
+    /// Write and build plugins.
+    Plugin(plugin::Plugin),
     /// Print the JSON Schema of policy files, for editors.
     Schema,
 }
@@ -140,6 +143,7 @@ impl Cli {
             Command::Explain(explain) => explain.run(),
             Command::Changes(changes) => changes.run(),
             Command::Shard(shard) => shard.run(),
+            Command::Plugin(plugin) => plugin.run(),
             Command::Schema => {
                 print!("{}", pointsman_policy::schema());
                 ExitCode::SUCCESS

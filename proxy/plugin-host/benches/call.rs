@@ -1,0 +1,155 @@
+//! CPU time of a hook: called in an instance that is reused, in a new one, remembered, with what it asks for; and the memory of an instance.
+
+#[path = "../tests/plugins/guest.rs"]
+#[expect(dead_code, reason = "what only tests need")]
+mod guest;
+
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use criterion::measurement::{Measurement, ValueFormatter};
+use criterion::{Criterion, Throughput};
+use pointsman_plugin_host::{
+    Capability, Host, HostOptions, Isolation, Lookup, LookupFuture, LookupRequest, Plugin, PluginSpec,
+    QueryCall, Verdict,
+};
+use rustix::time::{ClockId, clock_gettime};
+
+/// CPU time of this thread.
+struct CpuTime;
+
+fn cpu() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
+}
+
+impl Measurement for CpuTime {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        cpu()
+    }
+
+    fn end(&self, began: Duration) -> Duration {
+        cpu().saturating_sub(began)
+    }
+
+    fn add(&self, a: &Duration, b: &Duration) -> Duration {
+        *a + *b
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        value.as_secs_f64() * 1e9
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        &Microseconds
+    }
+}
+
+struct Microseconds;
+
+impl ValueFormatter for Microseconds {
+    fn scale_values(&self, _: f64, values: &mut [f64]) -> &'static str {
+        values.iter_mut().for_each(|value| *value /= 1e3);
+        "µs CPU"
+    }
+
+    fn scale_throughputs(&self, _: f64, _: &Throughput, _: &mut [f64]) -> &'static str {
+        "µs CPU"
+    }
+
+    fn scale_for_machines(&self, _: &mut [f64]) -> &'static str {
+        "ns"
+    }
+}
+
+/// Answers a call that does not wait.
+fn now(plugin: &Plugin, call: &QueryCall) -> Arc<Verdict> {
+    let future = pin!(plugin.on_query(call));
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(said) => said.verdict,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+/// Never answers.
+struct Silence;
+
+impl Lookup for Silence {
+    fn query(&self, _: LookupRequest) -> LookupFuture {
+        Box::pin(std::future::pending())
+    }
+}
+
+const MEMO: &str = "(i32.store8 (i32.const 1104) (i32.const 2)) (i32.const 1024)";
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let options =
+        HostOptions { instances_max: 300, lookup: Some(Arc::new(Silence)), ..HostOptions::default() };
+    let (host, dir) = (Host::new(options).expect("a host"), guest::Dir::new());
+    let load = |name: &str, bytes: &[u8], change: &dyn Fn(&mut PluginSpec)| {
+        let mut spec = dir.spec(name, bytes);
+        change(&mut spec);
+        runtime.block_on(guest::load(&host, spec)).expect("it loads")
+    };
+    let asks = guest::on_query(&["statement"], "(call $sql (i32.const 2048)) (i32.const 1024)");
+    let plugins = [
+        ("reused instance", load("reused", &guest::passing(), &|_| ())),
+        ("reused instance that asks for a text of 200 bytes", load("asks", &asks, &|_| ())),
+        ("new instance", load("fresh", &guest::passing(), &|spec| spec.isolation = Isolation::PerCall)),
+        ("remembered", load("memo", &guest::on_query(&[], MEMO), &|_| ())),
+    ];
+    let mut criterion = Criterion::default().with_measurement(CpuTime).configure_from_args();
+    let mut group = criterion.benchmark_group("on-query");
+    let call = guest::call(1, "ann");
+    for (name, plugin) in &plugins {
+        assert_eq!(*now(plugin, &call), Verdict::Pass);
+        group.bench_function(*name, |bencher| bencher.iter(|| black_box(now(plugin, black_box(&call)))));
+    }
+    group.finish();
+    let waits = guest::on_query(
+        &["lookup"],
+        "(call $query (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048)) (i32.const 1024)",
+    );
+    let plugin = load("waits", &waits, &|spec| {
+        spec.grants = vec![Capability::Lookup];
+        spec.limits.concurrency = INSTANCES;
+        spec.limits.lookup_deadline = Duration::from_secs(600);
+    });
+    runtime.block_on(measure_memory(plugin));
+}
+
+const INSTANCES: usize = 200;
+
+/// Prints what an instance takes, with the stack of the call that waits in it.
+async fn measure_memory(plugin: Arc<Plugin>) {
+    let before = resident_kib();
+    let calls: Vec<_> = (0..INSTANCES)
+        .map(|_| {
+            let plugin = Arc::clone(&plugin);
+            tokio::spawn(async move { plugin.on_query(&guest::call(1, "ann")).await })
+        })
+        .collect();
+    while plugin.status().instances < INSTANCES {
+        tokio::task::yield_now().await;
+    }
+    let instance = resident_kib().saturating_sub(before) as f64 / INSTANCES as f64;
+    println!("memory: {instance:.1} KiB resident for an instance and a waiting call's stack");
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("our status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+}

@@ -1,0 +1,112 @@
+//! A plugin's breaker: one that keeps failing is not asked for a while, then by one call.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The longest that a plugin is left alone, in times of the first.
+const DOUBLINGS_MAX: u32 = 6;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn now_ms() -> u64 {
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether a plugin is asked.
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    failures: AtomicU32,
+    failures_max: u32,
+    retry: Duration,
+    /// When the next call is let through, in milliseconds; 0: each is.
+    until: AtomicU64,
+    openings: AtomicU32,
+}
+
+impl Breaker {
+    pub(crate) fn new(failures_max: u32, retry: Duration) -> Self {
+        Self {
+            failures: AtomicU32::new(0),
+            failures_max: failures_max.max(1),
+            retry,
+            until: AtomicU64::new(0),
+            openings: AtomicU32::new(0),
+        }
+    }
+
+    /// Whether this call is let through: each one, or one after each back-off.
+    pub(crate) fn permits(&self) -> bool {
+        let until = self.until.load(Ordering::Relaxed);
+        if until == 0 {
+            return true;
+        }
+        let now = now_ms();
+        let next = now.saturating_add(self.pause());
+        now >= until && self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether the plugin is left alone.
+    pub(crate) fn is_open(&self) -> bool {
+        self.until.load(Ordering::Relaxed) != 0
+    }
+
+    /// A call went well. Whether that is the end of being left alone.
+    pub(crate) fn succeeded(&self) -> bool {
+        if self.failures.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        self.failures.store(0, Ordering::Relaxed);
+        self.openings.store(0, Ordering::Relaxed);
+        self.until.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// A call failed. Gives how long the plugin is left alone, if it is from now on.
+    pub(crate) fn failed(&self) -> Option<Duration> {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if failures < self.failures_max {
+            return None;
+        }
+        let pause = self.pause();
+        self.openings.fetch_add(1, Ordering::Relaxed);
+        self.until.store(now_ms().saturating_add(pause).max(1), Ordering::Relaxed);
+        Some(Duration::from_millis(pause))
+    }
+
+    fn pause(&self) -> u64 {
+        let doublings = self.openings.load(Ordering::Relaxed).min(DOUBLINGS_MAX);
+        u64::try_from(self.retry.as_millis()).unwrap_or(u64::MAX).saturating_mul(1 << doublings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_only() {
+        let breaker = Breaker::new(2, Duration::from_secs(60));
+        assert_eq!(breaker.failed(), None);
+        assert!(!breaker.succeeded());
+        assert_eq!(breaker.failed(), None);
+        assert!(breaker.permits());
+        assert_eq!(breaker.failed(), Some(Duration::from_secs(60)));
+        assert!(!breaker.permits() && breaker.is_open());
+    }
+
+    #[test]
+    fn one_call_tries_after_each_pause_and_its_success_closes() {
+        let breaker = Breaker::new(1, Duration::ZERO);
+        assert!(breaker.failed().is_some());
+        assert!(breaker.permits());
+        assert!(breaker.succeeded());
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_bound() {
+        let breaker = Breaker::new(1, Duration::from_secs(1));
+        let pauses: Vec<u64> = (0..9).filter_map(|_| breaker.failed()).map(|pause| pause.as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+    }
+}

@@ -1,0 +1,94 @@
+//! `pointsman plugin build`: calls the language's own tool, with the arguments that plugins take.
+
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Language;
+use super::new::CONTRACT;
+
+/// The target that plugins in Rust are built for.
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// A tool with its arguments, run in the plugin's folder, and what to say if it is not there.
+type Tool = (&'static str, Vec<String>, &'static str);
+
+/// Builds the plugin in a folder, and gives its file.
+pub(super) fn build(dir: &Path) -> Result<PathBuf> {
+    let language = language(dir)?;
+    let name = name(dir, language)?;
+    let file = output(dir, &name, language);
+    if language != Language::Rust {
+        // The contract is Pointsman's own: the plugin is built for the one that is there.
+        let deps = dir.join("wit/deps/pointsman-plugin");
+        std::fs::create_dir_all(&deps)?;
+        std::fs::write(deps.join("pointsman-plugin.wit"), CONTRACT)?;
+    }
+    if language == Language::Python && dir.join("bindings").exists() {
+        // The tool does not write over what it made before.
+        std::fs::remove_dir_all(dir.join("bindings"))?;
+    }
+    for (tool, arguments, hint) in tools(&name, language) {
+        let status = Command::new(tool).args(&arguments).current_dir(dir).status().map_err(|error| {
+            let hint = if error.kind() == ErrorKind::NotFound { hint } else { "" };
+            Error::new(error.kind(), format!("{tool}: {error}{hint}"))
+        })?;
+        if !status.success() {
+            return Err(Error::other(format!("{tool} {}: {status}", arguments.join(" "))));
+        }
+    }
+    if file.exists() {
+        return Ok(file);
+    }
+    Err(Error::new(ErrorKind::NotFound, format!("{} was not made", file.display())))
+}
+
+/// What a plugin is written in, by its files.
+pub(super) fn language(dir: &Path) -> Result<Language> {
+    let marks = [("Cargo.toml", Language::Rust), ("plugin.js", Language::Js), ("plugin.py", Language::Python)];
+    let found = marks.into_iter().find(|(file, _)| dir.join(file).exists());
+    let why = || format!("{}: no Cargo.toml, plugin.js or plugin.py, so no plugin", dir.display());
+    found.map(|(_, language)| language).ok_or_else(|| Error::new(ErrorKind::NotFound, why()))
+}
+
+/// The plugin's name: Cargo's, or that of its folder.
+fn name(dir: &Path, language: Language) -> Result<String> {
+    if language == Language::Rust {
+        let manifest = std::fs::read_to_string(dir.join("Cargo.toml"))?;
+        let line = manifest.lines().find_map(|line| line.strip_prefix("name")?.trim_start().strip_prefix('='));
+        let name = line.map(|name| name.trim().trim_matches('"').to_owned());
+        return name.ok_or_else(|| Error::new(ErrorKind::InvalidData, "Cargo.toml has no name"));
+    }
+    let folder = dir.canonicalize()?;
+    let name = folder.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned).ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the folder's name is not UTF-8"))
+}
+
+/// Where the tool puts the plugin.
+pub(super) fn output(dir: &Path, name: &str, language: Language) -> PathBuf {
+    if language != Language::Rust {
+        return dir.join(format!("{name}.wasm"));
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    dir.join(target).join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")))
+}
+
+fn tools(name: &str, language: Language) -> Vec<Tool> {
+    let words = |text: &str| text.replace("NAME", name).split(' ').map(str::to_owned).collect::<Vec<_>>();
+    match language {
+        Language::Rust => {
+            let hint = ": Rust builds plugins (rustup target add wasm32-unknown-unknown)";
+            vec![("cargo", words(&format!("build --release --target {TARGET}")), hint)]
+        }
+        Language::Js => {
+            let arguments = "--wit wit --js plugin.js --module-root . -n plugin --stub-wasi --opt-size --sync -o NAME.wasm";
+            vec![("componentize-qjs", words(arguments), ": npm install --global componentize-qjs@0.4.5")]
+        }
+        Language::Python => {
+            let hint = ": pip install componentize-py==0.25.1";
+            let bindings = words("-q -d wit -w plugin bindings bindings");
+            let build = words("-q -d wit -w plugin componentize --stub-wasi -p . -p sdk -o NAME.wasm plugin");
+            vec![("componentize-py", bindings, hint), ("componentize-py", build, hint)]
+        }
+    }
+}
