@@ -13,6 +13,15 @@ fn now_ms() -> u64 {
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// How a call is let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// As each is.
+    Usual,
+    /// Alone, to see whether the plugin answers again.
+    Trial,
+}
+
 /// Whether a plugin is asked.
 #[derive(Debug)]
 pub(crate) struct Breaker {
@@ -35,15 +44,18 @@ impl Breaker {
         }
     }
 
-    /// Whether this call is let through: each one, or one after each back-off.
-    pub(crate) fn permits(&self) -> bool {
+    /// Lets a call through: each one, or one after each back-off.
+    pub(crate) fn permits(&self) -> Option<Turn> {
         let until = self.until.load(Ordering::Relaxed);
         if until == 0 {
-            return true;
+            return Some(Turn::Usual);
         }
         let now = now_ms();
-        let next = now.saturating_add(self.pause());
-        now >= until && self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        // A trial that never ends, as its client left, is followed by another.
+        let next = now.saturating_add(self.pause()).max(1);
+        let ours = now >= until
+            && self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        ours.then_some(Turn::Trial)
     }
 
     /// Whether the plugin is left alone.
@@ -61,10 +73,10 @@ impl Breaker {
         self.until.swap(0, Ordering::Relaxed) != 0
     }
 
-    /// A call failed. Gives how long the plugin is left alone, if it is from now on.
-    pub(crate) fn failed(&self) -> Option<Duration> {
+    /// A call failed. Gives how long the plugin is left alone, if it is from now on. Calls that began before it was do not add to that.
+    pub(crate) fn failed(&self, turn: Turn) -> Option<Duration> {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if failures < self.failures_max {
+        if failures < self.failures_max || (turn == Turn::Usual && self.is_open()) {
             return None;
         }
         let pause = self.pause();
@@ -86,27 +98,34 @@ mod tests {
     #[test]
     fn it_opens_after_failures_in_a_row_only() {
         let breaker = Breaker::new(2, Duration::from_secs(60));
-        assert_eq!(breaker.failed(), None);
+        assert_eq!(breaker.failed(Turn::Usual), None);
         assert!(!breaker.succeeded());
-        assert_eq!(breaker.failed(), None);
-        assert!(breaker.permits());
-        assert_eq!(breaker.failed(), Some(Duration::from_secs(60)));
-        assert!(!breaker.permits() && breaker.is_open());
+        assert_eq!(breaker.failed(Turn::Usual), None);
+        assert_eq!(breaker.permits(), Some(Turn::Usual));
+        assert_eq!(breaker.failed(Turn::Usual), Some(Duration::from_secs(60)));
+        assert_eq!(breaker.permits(), None);
+        assert!(breaker.is_open());
     }
 
     #[test]
     fn one_call_tries_after_each_pause_and_its_success_closes() {
         let breaker = Breaker::new(1, Duration::ZERO);
-        assert!(breaker.failed().is_some());
-        assert!(breaker.permits());
+        assert!(breaker.failed(Turn::Usual).is_some());
+        assert_eq!(breaker.permits(), Some(Turn::Trial));
         assert!(breaker.succeeded());
         assert!(!breaker.is_open());
+        assert_eq!(breaker.permits(), Some(Turn::Usual));
     }
 
     #[test]
-    fn pauses_double_up_to_a_bound() {
+    fn trials_double_the_pause_up_to_a_bound_and_calls_under_way_do_not() {
         let breaker = Breaker::new(1, Duration::from_secs(1));
-        let pauses: Vec<u64> = (0..9).filter_map(|_| breaker.failed()).map(|pause| pause.as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+        assert_eq!(breaker.failed(Turn::Usual), Some(Duration::from_secs(1)));
+        for _ in 0..100 {
+            assert_eq!(breaker.failed(Turn::Usual), None);
+        }
+        let pauses: Vec<u64> =
+            (0..8).filter_map(|_| breaker.failed(Turn::Trial)).map(|pause| pause.as_secs()).collect();
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 64, 64]);
     }
 }

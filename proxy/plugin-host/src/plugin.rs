@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::Engine;
 use wasmtime::component::InstancePre;
 
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Turn};
 use crate::call::{ChangeCall, QueryCall, Session, Statement, StoreCall, WriteCall};
 use crate::convert;
 use crate::engine::Ticker;
@@ -17,10 +17,14 @@ use crate::inspect::Exports;
 use crate::instance::{Change, Connect, HookType, Instance, Keep, Query, Write};
 use crate::metrics::{MetricSeries, MetricShape};
 use crate::pool::Pool;
+use crate::room::Room;
 use crate::spec::{Hook, Isolation, OnFailure, PluginSpec};
 use crate::state::{Kv, Shared, State};
 use crate::stats::Counts;
 use crate::verdict::{ConnectVerdict, Invalidation, Refusal, Said, StoreVerdict, Verdict};
+
+/// Instances that are ended to make room for one.
+const ROOM_TRIES: u32 = 16;
 
 /// What a plugin wants of the change stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,6 +63,7 @@ pub struct Plugin {
     pub(crate) permits: Semaphore,
     pub(crate) breaker: Breaker,
     pub(crate) ticker: Arc<Ticker>,
+    pub(crate) room: Arc<Room>,
     pub(crate) retired: AtomicBool,
 }
 
@@ -210,9 +215,9 @@ impl Plugin {
         params: impl FnOnce() -> H::Params,
         check: impl FnOnce(H::Return) -> Result<T, CallError>,
     ) -> Result<(Duration, T), (Duration, CallError)> {
-        if !self.breaker.permits() {
+        let Some(turn) = self.breaker.permits() else {
             return Err((Duration::ZERO, CallError::Disabled));
-        }
+        };
         self.ticker.begin();
         let began = Instant::now();
         let result = self.perform::<H, T>(subject, params, check, began).await;
@@ -225,7 +230,20 @@ impl Plugin {
                 }
                 Ok((took, value))
             }
-            Err(error) => Err((took, error)),
+            Err(error) => {
+                self.blame(turn, &error);
+                Err((took, error))
+            }
+        }
+    }
+
+    /// Disables a plugin that keeps failing.
+    fn blame(&self, turn: Turn, error: &CallError) {
+        if error.is_fault()
+            && let Some(pause) = self.breaker.failed(turn)
+        {
+            let plugin = self.name();
+            tracing::error!(plugin, "the plugin is disabled for {pause:?}, as it keeps failing: it {error}");
         }
     }
 
@@ -273,10 +291,22 @@ impl Plugin {
         waited.ok().and_then(Result::ok).ok_or(CallError::Busy(limits.concurrency))
     }
 
+    /// A new instance before `init`. Where there is no room, others that wait for their next call make some.
+    pub(crate) async fn instantiate(&self) -> Result<Instance, CallError> {
+        let mut tries = 0..ROOM_TRIES;
+        loop {
+            let made = Instance::new(&self.engine, &self.pre, &self.shared, self.waits).await;
+            let again = matches!(made, Err(CallError::Room(_))) && tries.next().is_some();
+            if !again || !self.room.free_one().await {
+                return made;
+            }
+        }
+    }
+
     /// A new instance after `init`.
     async fn fresh(&self) -> Result<Instance, CallError> {
         self.pool.own().stats.made();
-        let mut instance = Instance::new(&self.engine, &self.pre, &self.shared, self.waits).await?;
+        let mut instance = self.instantiate().await?;
         instance.init(&self.exports).await?.map_err(CallError::Init)?;
         Ok(instance)
     }
@@ -308,11 +338,6 @@ impl Plugin {
         let plugin = self.name();
         if error != CallError::Disabled && self.shared.log.take().is_some() {
             tracing::warn!(plugin, hook = hook.word(), "the plugin {error}");
-        }
-        if error.is_fault()
-            && let Some(pause) = self.breaker.failed()
-        {
-            tracing::error!(plugin, "the plugin is disabled for {pause:?}, as it keeps failing: it {error}");
         }
         let verdict = match self.shared.spec.on_failure.of(hook) {
             OnFailure::Open => open,
