@@ -33,14 +33,14 @@ async fn a_statement_passes() {
 }
 
 /// Answers with the text that it asked for, as a refusal's message.
-const ECHO: &str = r#"(data (i32.const 1100) "P0001")"#;
+const ECHO: &str = r#"(data (i32.const 1200) "P0001")"#;
 
 fn echo(import: &str, ask: &str) -> Vec<u8> {
     let text = format!(
         r#"{ECHO} (func {ON_QUERY}
              {ask}
              (i32.store8 (i32.const 1024) (i32.const 3))
-             (i32.store (i32.const 1032) (i32.const 1100)) (i32.store (i32.const 1036) (i32.const 5))
+             (i32.store (i32.const 1032) (i32.const 1200)) (i32.store (i32.const 1036) (i32.const 5))
              (i32.const 1024)) {AFTER_QUERY}"#
     );
     module(&[import], &["on-query"], &text)

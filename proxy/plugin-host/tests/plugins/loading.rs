@@ -75,7 +75,7 @@ async fn imports_that_are_not_granted() {
         "(call $write (i32.const 0) (i32.const 0) (i32.const 0)) \
         (call $increment (i32.const 0) (i32.const 1) (i64.const 1) (i32.const 0) (i64.const 0) (i32.const 2048)) (i32.const 1024)",
     );
-    assert_says(&refused_bytes(&bytes).await, &["`pointsman:plugin/", "grants: [log, kv]"].map(|w| w));
+    assert_says(&refused_bytes(&bytes).await, &["imports `log`", "configure `grants: [log, kv]`"]);
     let message = refused(|dir| PluginSpec {
         grants: vec![Capability::Clock, Capability::Kv],
         ..dir.spec("p", &bytes)
