@@ -9,8 +9,9 @@ const DOUBLINGS_MAX: u32 = 6;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+/// Milliseconds since some moment, from 1.
 fn now_ms() -> u64 {
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 /// How a call is let through.
@@ -26,6 +27,8 @@ pub(crate) enum Turn {
 #[derive(Debug)]
 pub(crate) struct Breaker {
     failures: AtomicU32,
+    /// Those that the last success put an end to.
+    ended: AtomicU32,
     failures_max: u32,
     retry: Duration,
     /// When the next call is let through, in milliseconds; 0: each is.
@@ -37,6 +40,7 @@ impl Breaker {
     pub(crate) fn new(failures_max: u32, retry: Duration) -> Self {
         Self {
             failures: AtomicU32::new(0),
+            ended: AtomicU32::new(0),
             failures_max: failures_max.max(1),
             retry,
             until: AtomicU64::new(0),
@@ -52,7 +56,7 @@ impl Breaker {
         }
         let now = now_ms();
         // A trial that never ends, as its client left, is followed by another.
-        let next = now.saturating_add(self.pause()).max(1);
+        let next = now.saturating_add(self.pause());
         let ours = now >= until
             && self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         ours.then_some(Turn::Trial)
@@ -65,12 +69,23 @@ impl Breaker {
 
     /// A call went well. Whether that is the end of being left alone.
     pub(crate) fn succeeded(&self) -> bool {
-        if self.failures.load(Ordering::Relaxed) == 0 {
+        let failures = self.failures.load(Ordering::Relaxed);
+        if self.ended.load(Ordering::Relaxed) != failures {
+            self.ended.store(failures, Ordering::Relaxed);
+        }
+        if failures == 0 {
             return false;
         }
         self.failures.store(0, Ordering::Relaxed);
         self.openings.store(0, Ordering::Relaxed);
         self.until.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// A call that went well turns out to have failed: it was no end of those before it. Gives the same as [`Self::failed`].
+    pub(crate) fn failed_after_all(&self) -> Option<Duration> {
+        let ended = self.ended.swap(0, Ordering::Relaxed);
+        self.failures.fetch_add(ended, Ordering::Relaxed);
+        self.failed(Turn::Usual)
     }
 
     /// A call failed. Gives how long the plugin is left alone, if it is from now on. Calls that began before it was do not add to that.
@@ -81,7 +96,7 @@ impl Breaker {
         }
         let pause = self.pause();
         self.openings.fetch_add(1, Ordering::Relaxed);
-        self.until.store(now_ms().saturating_add(pause).max(1), Ordering::Relaxed);
+        self.until.store(now_ms().saturating_add(pause), Ordering::Relaxed);
         Some(Duration::from_millis(pause))
     }
 
@@ -105,6 +120,20 @@ mod tests {
         assert_eq!(breaker.failed(Turn::Usual), Some(Duration::from_secs(60)));
         assert_eq!(breaker.permits(), None);
         assert!(breaker.is_open());
+    }
+
+    #[test]
+    fn a_success_that_was_none_ends_nothing() {
+        let breaker = Breaker::new(3, Duration::from_secs(1));
+        for expected in [None, None, Some(Duration::from_secs(1))] {
+            assert!(!breaker.succeeded());
+            assert_eq!(breaker.failed_after_all(), expected);
+        }
+        assert!(breaker.is_open());
+        // One that is none of them ends them.
+        assert!(breaker.succeeded());
+        assert!(!breaker.succeeded());
+        assert_eq!(breaker.failed_after_all(), None);
     }
 
     #[test]

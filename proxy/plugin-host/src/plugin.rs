@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::Engine;
 use wasmtime::component::InstancePre;
 
-use crate::breaker::{Breaker, Turn};
+use crate::breaker::Breaker;
 use crate::call::{ChangeCall, QueryCall, Session, Statement, StoreCall, WriteCall};
 use crate::convert;
 use crate::engine::Ticker;
@@ -231,17 +231,17 @@ impl Plugin {
                 Ok((took, value))
             }
             Err(error) => {
-                self.blame(turn, &error);
+                if error.is_fault() {
+                    self.pause(self.breaker.failed(turn), &error);
+                }
                 Err((took, error))
             }
         }
     }
 
-    /// Disables a plugin that keeps failing.
-    fn blame(&self, turn: Turn, error: &CallError) {
-        if error.is_fault()
-            && let Some(pause) = self.breaker.failed(turn)
-        {
+    /// Tells of a plugin that is disabled from now on.
+    fn pause(&self, pause: Option<Duration>, error: &CallError) {
+        if let Some(pause) = pause {
             let plugin = self.name();
             tracing::error!(plugin, "the plugin is disabled for {pause:?}, as it keeps failing: it {error}");
         }
@@ -344,6 +344,17 @@ impl Plugin {
             OnFailure::Closed => closed(&error),
         };
         Said { verdict, failure: Some(error), took }
+    }
+
+    /// Its verdict was one that its contract forbids, as only whoever acts on it can tell. What counts instead: nothing, or that the
+    /// statement is refused, as the configuration says.
+    pub fn broke_contract(&self, hook: Hook, why: &str) -> Option<Refusal> {
+        let error = CallError::Contract(why.to_owned());
+        // It may be remembered, and would break it again.
+        self.pool.forget();
+        self.pause(self.breaker.failed_after_all(), &error);
+        let said = self.failed((Duration::ZERO, error), hook, None, |error| Some(self.refusal(error)));
+        said.verdict
     }
 
     fn refusal(&self, error: &CallError) -> Refusal {

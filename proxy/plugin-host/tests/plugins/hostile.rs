@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pointsman_plugin_host::{
-    CallError, Capability, FailureKind, Failures, Isolation, OnFailure, Plugin, PluginSpec, Verdict,
+    CallError, Capability, FailureKind, Failures, Hook, Isolation, OnFailure, Plugin, PluginSpec, Verdict,
 };
 
 use crate::guest::{self, AFTER_QUERY, Dir, ON_QUERY, call, host, load, module, refused};
@@ -242,6 +242,24 @@ async fn one_that_keeps_failing_is_left_alone_for_a_while() {
     assert_eq!(failure, Some(CallError::Disabled));
     until_answered(&plugin).await;
     assert!(!plugin.status().disabled);
+}
+
+#[tokio::test]
+async fn verdicts_that_turn_out_to_be_forbidden_count_as_failures() {
+    let (dir, host) = (Dir::new(), host());
+    // It holds for all calls of the template.
+    let remembered = "(i32.store8 (i32.const 1104) (i32.const 2)) (i32.const 1024)";
+    let mut spec = dir.spec("p", &guest::on_query(&[], remembered));
+    (spec.limits.failures_max, spec.limits.retry) = (3, Duration::from_secs(60));
+    let plugin = load(&host, spec).await.expect("it loads");
+    for _ in 0..3 {
+        assert_eq!(plugin.on_query(&call(1, "ann")).await.failure, None);
+        let refusal = plugin.broke_contract(Hook::Query, "its text does not parse").expect("closed");
+        assert_eq!(refusal.message, "plugin \"p\" broke its contract: its text does not parse");
+    }
+    assert_eq!(plugin.on_query(&call(1, "ann")).await.failure, Some(CallError::Disabled));
+    let counts = plugin.status().counts;
+    assert_eq!((counts.calls, counts.failures[FailureKind::Contract as usize]), (3, 3));
 }
 
 #[tokio::test]

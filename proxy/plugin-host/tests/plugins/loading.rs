@@ -126,7 +126,8 @@ fn of_version(version: &str) -> Vec<u8> {
 #[tokio::test]
 async fn modules_of_other_versions() {
     let dir = Dir::new();
-    let plugin = load(&host(), dir.spec("p", &of_version("1.1.0"))).await.expect("a later version of the same");
+    let plugin =
+        load(&host(), dir.spec("p", &of_version("1.1.0"))).await.expect("a later version of the same");
     let said = plugin.on_query(&call(1, "ann")).await;
     assert_eq!((plugin.status().counts.calls, said.failure), (1, None));
     assert_says(&refused_bytes(&of_version("2.0.0")).await, &["plugin/", "@2.0.0", "has 1.0.0"]);

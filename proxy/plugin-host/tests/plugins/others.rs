@@ -81,7 +81,8 @@ async fn an_entry_is_kept_with_changes_or_not_at_all() {
     );
     let (_dir, plugin) = one(&["on-store"], &text, &[]).await;
     let said = plugin.on_store(&entry(200)).await;
-    let kept = StoreVerdict::Keep { tags: vec![entry(0).key], ttl: Some(std::time::Duration::from_millis(250)) };
+    let kept =
+        StoreVerdict::Keep { tags: vec![entry(0).key], ttl: Some(std::time::Duration::from_millis(250)) };
     assert_eq!((said.verdict, said.failure), (kept, None));
     let said = plugin.on_store(&entry(2000)).await;
     assert_eq!((said.verdict, said.failure), (StoreVerdict::Veto, None));
@@ -134,7 +135,8 @@ async fn trapping(dir: &Dir, others: OnFailure, change: impl FnOnce(&mut Failure
 async fn failures_that_are_closed_come_to_the_safe_side() {
     let dir = Dir::new();
     let plugin = trapping(&dir, OnFailure::Closed, |_| ()).await;
-    let trapped = |failure: Option<CallError>| assert!(matches!(failure, Some(CallError::Trap(_))), "{failure:?}");
+    let trapped =
+        |failure: Option<CallError>| assert!(matches!(failure, Some(CallError::Trap(_))), "{failure:?}");
     let said = plugin.on_query(&call(1, "ann")).await;
     assert!(matches!(&*said.verdict, Verdict::Refuse(refusal) if refusal.sqlstate == "58000"));
     trapped(said.failure);
