@@ -45,7 +45,8 @@ pub(super) fn build(dir: &Path) -> Result<PathBuf> {
 
 /// What a plugin is written in, by its files.
 pub(super) fn language(dir: &Path) -> Result<Language> {
-    let marks = [("Cargo.toml", Language::Rust), ("plugin.js", Language::Js), ("plugin.py", Language::Python)];
+    let marks =
+        [("Cargo.toml", Language::Rust), ("plugin.js", Language::Js), ("plugin.py", Language::Python)];
     let found = marks.into_iter().find(|(file, _)| dir.join(file).exists());
     let why = || format!("{}: no Cargo.toml, plugin.js or plugin.py, so no plugin", dir.display());
     found.map(|(_, language)| language).ok_or_else(|| Error::new(ErrorKind::NotFound, why()))
@@ -55,13 +56,15 @@ pub(super) fn language(dir: &Path) -> Result<Language> {
 fn name(dir: &Path, language: Language) -> Result<String> {
     if language == Language::Rust {
         let manifest = std::fs::read_to_string(dir.join("Cargo.toml"))?;
-        let line = manifest.lines().find_map(|line| line.strip_prefix("name")?.trim_start().strip_prefix('='));
+        let line =
+            manifest.lines().find_map(|line| line.strip_prefix("name")?.trim_start().strip_prefix('='));
         let name = line.map(|name| name.trim().trim_matches('"').to_owned());
         return name.ok_or_else(|| Error::new(ErrorKind::InvalidData, "Cargo.toml has no name"));
     }
     let folder = dir.canonicalize()?;
     let name = folder.file_name().and_then(|name| name.to_str());
-    name.map(str::to_owned).ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the folder's name is not UTF-8"))
+    name.map(str::to_owned)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the folder's name is not UTF-8"))
 }
 
 /// Where the tool puts the plugin.
