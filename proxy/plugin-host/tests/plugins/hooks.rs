@@ -137,6 +137,20 @@ async fn verdicts_are_remembered_as_widely_as_the_plugin_says() {
 }
 
 #[tokio::test]
+async fn as_many_verdicts_are_remembered_as_the_limit_says() {
+    let (host, dir) = (host(), Dir::new());
+    for (memos_max, remembered) in [(3, 3), (2, 0), (0, 0)] {
+        let mut spec = dir.spec("p", &once(2));
+        spec.limits.memos_max = memos_max;
+        let plugin = load(&host, spec).await.expect("it loads");
+        for template in [1, 2, 3, 1, 2, 3] {
+            plugin.on_query(&call(template, "ann")).await;
+        }
+        assert_eq!(plugin.status().counts.remembered, remembered, "{memos_max}");
+    }
+}
+
+#[tokio::test]
 async fn a_rewritten_text_with_values_in_it_is_not_remembered() {
     let text = format!(
         r#"(data (i32.const 1200) "SELECT 1")
