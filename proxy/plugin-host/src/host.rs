@@ -208,11 +208,7 @@ impl Host {
 
     /// Makes a first instance: types, `init` and `needs`.
     async fn try_out(&self, plugin: &mut Plugin) -> Result<(), Problem> {
-        let limits = &plugin.shared.spec.limits;
-        // Made, `init`, `needs`; waiting for a turn, a hook with its lookups, `shutdown`.
-        let own = limits.init_deadline.saturating_add(limits.deadline).saturating_mul(3);
-        self.ticker.expect(own.saturating_add(limits.lookup_deadline));
-        self.ticker.begin();
+        let _running = self.ticker.begin();
         let mut instance = plugin.instantiate().await.map_err(Problem::Start)?;
         instance.check(&plugin.exports).map_err(|error| match error {
             CallError::Contract(why) => Problem::Shape(why),
