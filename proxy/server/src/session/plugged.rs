@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use pointsman_plugin_host::{
-    Caching, Changes, Hook, Identity, Plugin, QueryCall, Refusal, Rewrite, Route, Rows, Said, Verdict,
+    Caching, Changes, Hook, Identity, Plugin, QueryCall, Rewrite, Route, Rows, Said, Verdict,
 };
 use pointsman_policy::{Access, Decision};
 use pointsman_sql::{Facts, quote_identifier, quote_literal};
@@ -22,7 +22,7 @@ use super::Session;
 use super::judge::{Judged, Verdict as Judgement};
 use super::steer::Asked as Decided;
 use crate::fault::Fault;
-use crate::plugins::asked::{Asked, Asking, kind};
+use crate::plugins::asked::{Asked, Asking, kind, refused};
 use crate::upstream::settings::Interned;
 
 pub(in crate::session) use written::Unheard;
@@ -133,7 +133,7 @@ impl Session {
         }
         let settings = Interned(Arc::clone(settings));
         let who = self.identity();
-        let client = who.client.map(|client| client.to_string());
+        let client = who.client.map(|client| client.to_canonical().to_string());
         let identity = Identity::new(who.user, who.database, who.application, client);
         let asking = Arc::new(Asking { identity, settings });
         self.asking = Some(Arc::clone(&asking));
@@ -282,15 +282,6 @@ fn told_access(access: Access) -> &'static str {
         Access::Read | Access::PrimaryRead => "a read",
         Access::Write => "a write",
     }
-}
-
-/// What the client is told of a plugin's refusal.
-fn refused(refusal: &Refusal) -> Fault {
-    Fault::ruled(&pointsman_policy::Refusal {
-        sqlstate: refusal.sqlstate.as_str().into(),
-        message: refusal.message.as_str().into(),
-        hint: refusal.hint.as_deref().map(Into::into),
-    })
 }
 
 /// A query whose result is these rows: it stands in the statement's place, so that pipelines, portals and transactions are as
