@@ -1,6 +1,6 @@
 //! Plugins at the door.
 
-use crate::common::{policy, shared};
+use crate::common::shared;
 
 use super::{PATIENT, plugin};
 
@@ -9,8 +9,7 @@ use super::{PATIENT, plugin};
 async fn clients_are_judged_at_login() {
     let stage = shared().await;
     let config = r#"{"refuse_users": {"bob": "no bobs"}, "settings": {"app.tenant": "it's 7", "application_name": "renamed"}}"#;
-    let proxy =
-        stage.proxy(&format!("{}{}", policy(stage, "  rules: []\n"), plugin(stage, config, PATIENT))).await;
+    let proxy = stage.proxy(&plugin(stage, config, PATIENT)).await;
     let mut wire = proxy.wire().await;
     assert_eq!(wire.value("SELECT current_setting('app.tenant')").await, "it's 7");
     assert_eq!(wire.value("SHOW application_name").await, "renamed");

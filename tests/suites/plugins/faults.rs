@@ -44,7 +44,13 @@ async fn a_failure_costs_one_statement() {
 async fn one_that_keeps_failing_is_disabled() {
     let stage = shared().await;
     let table = notes(stage, "disabled").await;
-    let proxy = proxy(stage, &table, BAD, "    limits: {deadline: 5s, failures: 3, retry: 500ms}\n").await;
+    let proxy = proxy(
+        stage,
+        &table,
+        BAD,
+        "    limits: {deadline: 5s, failures: 3, retry: 500ms}\n    on_failure: {on-connect: open}\n",
+    )
+    .await;
     let mut wire = proxy.wire().await;
     for _ in 0..3 {
         assert_eq!(

@@ -42,11 +42,7 @@ async fn what_is_wrong_is_told() {
     let text = text.display();
     for (entry, rules, expected) in [
         (format!("  - {{name: script, file: {file}}}\n"), RULE, "grants: [kv, lookup]"),
-        (
-            format!("  - {{name: script, file: {file}, grants: [kv, looks]}}\n"),
-            RULE,
-            "did you mean `lookup`?",
-        ),
+        (format!("  - {{name: script, file: {file}, grants: [kv, looks]}}\n"), RULE, "`looks` is unknown"),
         (format!("  - {{name: script, file: {text}}}\n"), RULE, "is not WebAssembly"),
         ("  - {name: script, file: nowhere.wasm}\n".to_owned(), RULE, "there is no such file"),
         (

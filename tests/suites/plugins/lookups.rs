@@ -20,7 +20,6 @@ fn message(replies: &[Frame]) -> String {
 async fn lookups_read_and_nothing_else() {
     let stage = shared().await;
     let table = notes(stage, "looked_up").await;
-    stage.primary.sql(&format!("GRANT SELECT ON {table} TO pointsman")).await;
     let slow = "SELECT count(*) FROM generate_series(1, 100000000) a WHERE a::text <> $1";
     let config = format!(
         r#"{{"query": [{{"has": "'1'", "lookup": "SELECT note, owner FROM {table} WHERE id = $1::int"}},

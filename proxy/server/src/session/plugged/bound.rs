@@ -37,6 +37,9 @@ impl Session {
         if !self.may_be_plugged() {
             return Ok(false);
         }
+        if self.shared.account.database.is_catalog_awaited() {
+            self.await_catalog().await;
+        }
         let mut rest = Bytes::copy_from_slice(self.io.from_client.bytes().get(..len).unwrap_or_default());
         let mut passing = Passing::default();
         while let Some(header) = Header::peek(&rest)? {

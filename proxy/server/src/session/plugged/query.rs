@@ -27,6 +27,10 @@ impl Session {
         if judged.has(Marks::NAMES) && self.stalls_on_names() {
             return Ok(Err(Taken::NotNow));
         }
+        if self.shared.account.database.is_catalog_awaited() {
+            self.await_catalog().await;
+        }
+        let judged = self.judge_query(header.frame_len()).unwrap_or(judged);
         let body = self.io.from_client.bytes().get(5..header.frame_len()).unwrap_or_default();
         let Ok(Query { sql }) = Query::decode(body) else { return Ok(Ok((header, judged))) };
         let mut asked = Asked::of_text(sql, self.wants.rules(), &judged.facts);
