@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pointsman_tests::{Stage, eventually};
 
-use crate::common::{SOON, policy, shared};
+use crate::common::{policy, shared};
 
 use super::{PATIENT, notes, plugin};
+
+/// A minute: plugins are compiled, and the machine may be busy.
+const LONG: std::time::Duration = std::time::Duration::from_secs(60);
 
 fn config(stage: &Stage, policies: &str, script: &str) -> String {
     format!("{policies}{}", plugin(stage, script, PATIENT))
@@ -49,7 +52,7 @@ async fn a_reload_under_load() {
         proxy.write_config(stage, &config(stage, &policies, &answers(number)));
         proxy.signal("HUP");
         let asking = tokio::sync::Mutex::new(&mut wire);
-        eventually("the new one answers", SOON, || async {
+        eventually("the new one answers", LONG, || async {
             asking.lock().await.value(&sql).await == number.to_string()
         })
         .await;
@@ -57,7 +60,7 @@ async fn a_reload_under_load() {
     }
     proxy.write_config(stage, &config(stage, &policies, r#"{"refuse_init": "not today"}"#));
     proxy.signal("HUP");
-    eventually("the reload is refused", SOON, || async { proxy.log().contains("not today") }).await;
+    eventually("the reload is refused", LONG, || async { proxy.log().contains("not today") }).await;
     assert_eq!(wire.value(&sql).await, "5", "the old one stays");
     stop.store(true, Ordering::Relaxed);
     for client in clients {
@@ -86,7 +89,7 @@ async fn a_file_that_changes() {
         std::fs::rename(&beside, &file).expect("renamed");
     };
     put(&whole[..whole.len() / 2]);
-    eventually("the broken one is refused", SOON, || async {
+    eventually("the broken one is refused", LONG, || async {
         proxy.log().contains("plugins cannot be loaded")
     })
     .await;
@@ -95,7 +98,7 @@ async fn a_file_that_changes() {
     put(&[whole.as_slice(), &[0, 2, 1, b'x']].concat());
     let console = proxy.console().await;
     let before = crate::common::row_of(&console, "SHOW PLUGINS", "name", "script").await["sha256"].clone();
-    eventually("the new one is in force", SOON, || async {
+    eventually("the new one is in force", LONG, || async {
         let now = crate::common::row_of(&console, "SHOW PLUGINS", "name", "script").await["sha256"].clone();
         now != before
     })
