@@ -77,3 +77,31 @@ async fn kv_is_shared_by_all_instances() {
     seen.sort_unstable();
     assert_eq!(seen, (1..=8).collect::<Vec<_>>());
 }
+
+/// In a fleet it is one for all proxies; while the store is away a plugin hears so, and statements go on.
+#[tokio::test]
+async fn kv_is_shared_by_a_fleet() {
+    let stage = shared().await;
+    let table = notes(stage, "fleet_counted").await;
+    let redis = pointsman_tests::Redis::start(stage);
+    let spec = format!("  rules:\n    - {{name: asked, match: {{tables: [{table}]}}, plugins: [script]}}\n");
+    let script = r#"{"query": [{"has": "note", "count": "calls"}]}"#;
+    let more = format!("{}    kv: {{shared: true}}\n", super::PATIENT);
+    let config =
+        format!("{}{}{}", crate::common::policy(stage, &spec), plugin(stage, script, &more), redis.config());
+    let (one, two) = (stage.proxy(&config).await, stage.proxy(&config).await);
+    let (mut first, mut second) = (one.wire().await, two.wire().await);
+    let sql = format!("SELECT note FROM {table}");
+    assert_eq!(first.value(&sql).await, "1");
+    assert_eq!(second.value(&sql).await, "2");
+    assert_eq!(first.value(&sql).await, "3");
+    assert_eq!(redis.ask(&["GET", "pointsman:kv:script:calls"]), "3");
+    redis.kill();
+    assert_eq!(first.value(&sql).await, "-1", "the plugin's own word for that it was told");
+    redis.launch();
+    let asking = tokio::sync::Mutex::new(&mut first);
+    pointsman_tests::eventually("the store is used again", crate::common::SOON, || async {
+        asking.lock().await.value(&sql).await != "-1"
+    })
+    .await;
+}
