@@ -15,6 +15,7 @@
 #        a split COPY, and the search for compatible agents. SHARDS_DIRECT=1 asks the one database instead, to see what that gives.
 # plugins: CPU time of a plugin's hook called, called in a new instance, remembered; memory of an instance; and pgbench through a Pointsman with
 #        a plugin that passes every statement, beside one without. plugged: the latter alone.
+#        PLUGIN=FILE, with PLUGIN_CONFIG=JSON, measures that plugin besides.
 # Pools hold 8 server connections; nobody asks clients for a password; Pointsman parses, and splits reads off to a replica.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
