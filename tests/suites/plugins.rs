@@ -8,6 +8,7 @@ mod faults;
 mod loading;
 mod lookups;
 mod reloading;
+mod shipped;
 mod statements;
 
 use pointsman_tests::{Frame, Proxy, Stage};
