@@ -15,18 +15,26 @@ const TICK: Duration = Duration::from_millis(1);
 /// How long the clock ticks on after the last call could have ended, in ticks.
 const TICKS_AFTER: u64 = 1_000;
 
+/// The longest deadline: epochs must not overflow.
+const TICKS_MAX: u64 = u64::MAX / 4;
+
 /// How many ticks a duration takes, at least.
 pub(crate) fn ticks(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX / 4).saturating_add(1)
+    u64::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(TICKS_MAX).min(TICKS_MAX) + 1
 }
 
 /// An engine with room for so many instances of all plugins.
 pub(crate) fn engine(instances_max: u32) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances_max)
-        .total_core_instances(instances_max.saturating_mul(4))
+        // Some languages link a component of dozens of modules; they are only counted.
+        .total_core_instances(instances_max.saturating_mul(64))
         .total_memories(instances_max)
-        .total_tables(instances_max.saturating_mul(2))
+        .total_tables(instances_max.saturating_mul(4))
+        .max_tables_per_module(4)
+        // Nor does one instance take what many could have.
+        .max_tables_per_component(16)
+        .max_memories_per_component(4)
         .total_stacks(instances_max)
         .table_elements(1 << 16)
         .max_memory_size(MEMORY_BYTES_MAX)

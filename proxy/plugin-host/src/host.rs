@@ -15,7 +15,6 @@ use crate::engine::{Ticker, engine};
 use crate::error::{CallError, LoadError, Problem};
 use crate::imports;
 use crate::inspect::inspect;
-use crate::instance::Instance;
 use crate::kv::{MemoryKv, SharedKv};
 use crate::log::LogLimit;
 use crate::lookup::Lookup;
@@ -23,6 +22,7 @@ use crate::metrics::Registry;
 use crate::plugin::{Plugin, Wants};
 use crate::pool::Pool;
 use crate::prepare::{self, Source};
+use crate::room::Room;
 use crate::spec::{MEMORY_BYTES_MAX, PluginSpec};
 use crate::state::{Kv, Shared};
 
@@ -49,6 +49,7 @@ impl Default for HostOptions {
 pub struct Host {
     engine: Engine,
     ticker: Arc<Ticker>,
+    room: Arc<Room>,
     code: Option<CodeCache>,
     options: HostOptions,
 }
@@ -103,7 +104,7 @@ impl Host {
         let engine =
             engine(options.instances_max).map_err(|error| HostError::Engine(format!("{error:#}")))?;
         let ticker = Arc::new(Ticker::start(&engine).map_err(HostError::Clock)?);
-        Ok(Self { engine, ticker, code, options })
+        Ok(Self { engine, ticker, room: Arc::default(), code, options })
     }
 
     /// Loads plugins, whole or not at all. `before` is what was loaded so far: a plugin whose file and configuration
@@ -136,7 +137,7 @@ impl Host {
 
     async fn load_one(&self, spec: PluginSpec, old: Option<&Arc<Plugin>>) -> Result<Arc<Plugin>, Problem> {
         check(&spec)?;
-        let source = prepare::read(&spec)?;
+        let source = read(spec.clone()).await?;
         let sha256 = source.sha256;
         if let Some(old) = old
             && old.sha256 == sha256
@@ -163,11 +164,14 @@ impl Host {
             permits: Semaphore::new(limits.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             breaker: Breaker::new(limits.failures_max, limits.retry),
             ticker: Arc::clone(&self.ticker),
+            room: Arc::clone(&self.room),
             retired: AtomicBool::new(false),
             shared,
         };
         self.try_out(&mut plugin).await?;
-        Ok(Arc::new(plugin))
+        let plugin = Arc::new(plugin);
+        self.room.join(&plugin);
+        Ok(plugin)
     }
 
     async fn compile(&self, source: Source) -> Result<wasmtime::component::Component, Problem> {
@@ -205,10 +209,11 @@ impl Host {
     /// Makes a first instance: types, `init` and `needs`.
     async fn try_out(&self, plugin: &mut Plugin) -> Result<(), Problem> {
         let limits = &plugin.shared.spec.limits;
-        self.ticker.expect(limits.init_deadline + limits.deadline * 2 + limits.lookup_deadline);
+        // Made, `init`, `needs`; waiting for a turn, a hook with its lookups, `shutdown`.
+        let own = limits.init_deadline.saturating_add(limits.deadline).saturating_mul(3);
+        self.ticker.expect(own.saturating_add(limits.lookup_deadline));
         self.ticker.begin();
-        let made = Instance::new(&self.engine, &plugin.pre, &plugin.shared, plugin.waits).await;
-        let mut instance = made.map_err(Problem::Start)?;
+        let mut instance = plugin.instantiate().await.map_err(Problem::Start)?;
         instance.check(&plugin.exports).map_err(|error| match error {
             CallError::Contract(why) => Problem::Shape(why),
             other => Problem::Start(other),
@@ -221,6 +226,11 @@ impl Host {
         plugin.pool.put(instance);
         Ok(())
     }
+}
+
+async fn read(spec: PluginSpec) -> Result<Source, Problem> {
+    let source = tokio::task::spawn_blocking(move || prepare::read(&spec)).await;
+    source.unwrap_or_else(|error| Err(Problem::File(std::io::Error::other(error))))
 }
 
 /// What is wrong with a plugin's configuration by itself.

@@ -209,7 +209,10 @@ fn judge(error: &wasmtime::Error, state: &State) -> CallError {
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => return CallError::Deadline(state.deadline()),
         Some(Trap::StackOverflow) => return CallError::Stack,
-        Some(trap) => return CallError::Trap(trap.to_string()),
+        Some(trap) => {
+            let message = trap.to_string();
+            return CallError::Trap(message.trim_start_matches("wasm trap: ").to_owned());
+        }
         None => {}
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {

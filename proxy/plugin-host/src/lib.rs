@@ -24,6 +24,7 @@ mod metrics;
 mod plugin;
 mod pool;
 mod prepare;
+mod room;
 mod spec;
 mod state;
 mod stats;

@@ -40,6 +40,11 @@ impl Memos {
         Self(LruCache::new(NonZeroUsize::new(memos_max).unwrap_or(NonZeroUsize::MIN)))
     }
 
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// The verdict that holds for a call.
     pub(crate) fn find(&mut self, call: &QueryCall) -> Option<Arc<Verdict>> {
         if self.0.is_empty() {

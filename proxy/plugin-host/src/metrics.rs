@@ -165,8 +165,7 @@ impl Metric {
 }
 
 fn change(cell: &AtomicU64, to: impl Fn(f64) -> f64) {
-    let update = |bits| Some(to(f64::from_bits(bits)).to_bits());
-    drop(cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update));
+    cell.update(Ordering::Relaxed, Ordering::Relaxed, |bits| to(f64::from_bits(bits)).to_bits());
 }
 
 /// The number of series and the width of each.

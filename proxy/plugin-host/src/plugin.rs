@@ -17,10 +17,14 @@ use crate::inspect::Exports;
 use crate::instance::{Change, Connect, HookType, Instance, Keep, Query, Write};
 use crate::metrics::{MetricSeries, MetricShape};
 use crate::pool::Pool;
+use crate::room::Room;
 use crate::spec::{Hook, Isolation, OnFailure, PluginSpec};
 use crate::state::{Kv, Shared, State};
 use crate::stats::Counts;
 use crate::verdict::{ConnectVerdict, Invalidation, Refusal, Said, StoreVerdict, Verdict};
+
+/// Instances that are ended to make room for one.
+const ROOM_TRIES: u32 = 16;
 
 /// What a plugin wants of the change stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,6 +63,7 @@ pub struct Plugin {
     pub(crate) permits: Semaphore,
     pub(crate) breaker: Breaker,
     pub(crate) ticker: Arc<Ticker>,
+    pub(crate) room: Arc<Room>,
     pub(crate) retired: AtomicBool,
 }
 
@@ -210,9 +215,9 @@ impl Plugin {
         params: impl FnOnce() -> H::Params,
         check: impl FnOnce(H::Return) -> Result<T, CallError>,
     ) -> Result<(Duration, T), (Duration, CallError)> {
-        if !self.breaker.permits() {
+        let Some(turn) = self.breaker.permits() else {
             return Err((Duration::ZERO, CallError::Disabled));
-        }
+        };
         self.ticker.begin();
         let began = Instant::now();
         let result = self.perform::<H, T>(subject, params, check, began).await;
@@ -225,7 +230,20 @@ impl Plugin {
                 }
                 Ok((took, value))
             }
-            Err(error) => Err((took, error)),
+            Err(error) => {
+                if error.is_fault() {
+                    self.pause(self.breaker.failed(turn), &error);
+                }
+                Err((took, error))
+            }
+        }
+    }
+
+    /// Tells of a plugin that is disabled from now on.
+    fn pause(&self, pause: Option<Duration>, error: &CallError) {
+        if let Some(pause) = pause {
+            let plugin = self.name();
+            tracing::error!(plugin, "the plugin is disabled for {pause:?}, as it keeps failing: it {error}");
         }
     }
 
@@ -273,10 +291,22 @@ impl Plugin {
         waited.ok().and_then(Result::ok).ok_or(CallError::Busy(limits.concurrency))
     }
 
+    /// A new instance before `init`. Where there is no room, others that wait for their next call make some.
+    pub(crate) async fn instantiate(&self) -> Result<Instance, CallError> {
+        let mut tries = 0..ROOM_TRIES;
+        loop {
+            let made = Instance::new(&self.engine, &self.pre, &self.shared, self.waits).await;
+            let again = matches!(made, Err(CallError::Room(_))) && tries.next().is_some();
+            if !again || !self.room.free_one().await {
+                return made;
+            }
+        }
+    }
+
     /// A new instance after `init`.
     async fn fresh(&self) -> Result<Instance, CallError> {
         self.pool.own().stats.made();
-        let mut instance = Instance::new(&self.engine, &self.pre, &self.shared, self.waits).await?;
+        let mut instance = self.instantiate().await?;
         instance.init(&self.exports).await?.map_err(CallError::Init)?;
         Ok(instance)
     }
@@ -309,16 +339,22 @@ impl Plugin {
         if error != CallError::Disabled && self.shared.log.take().is_some() {
             tracing::warn!(plugin, hook = hook.word(), "the plugin {error}");
         }
-        if error.is_fault()
-            && let Some(pause) = self.breaker.failed()
-        {
-            tracing::error!(plugin, "the plugin is disabled for {pause:?}, as it keeps failing: it {error}");
-        }
         let verdict = match self.shared.spec.on_failure.of(hook) {
             OnFailure::Open => open,
             OnFailure::Closed => closed(&error),
         };
         Said { verdict, failure: Some(error), took }
+    }
+
+    /// Its verdict was one that its contract forbids, as only whoever acts on it can tell. What counts instead: nothing, or that the
+    /// statement is refused, as the configuration says.
+    pub fn broke_contract(&self, hook: Hook, why: &str) -> Option<Refusal> {
+        let error = CallError::Contract(why.to_owned());
+        // It may be remembered, and would break it again.
+        self.pool.forget();
+        self.pause(self.breaker.failed_after_all(), &error);
+        let said = self.failed((Duration::ZERO, error), hook, None, |error| Some(self.refusal(error)));
+        said.verdict
     }
 
     fn refusal(&self, error: &CallError) -> Refusal {

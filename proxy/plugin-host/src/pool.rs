@@ -61,6 +61,16 @@ impl Pool {
         lock(&self.own().free).push(instance);
     }
 
+    /// How many wait.
+    pub(crate) fn idle(&self) -> usize {
+        self.shelves.iter().map(|shelf| lock(&shelf.free).len()).sum()
+    }
+
+    /// Forgets all verdicts.
+    pub(crate) fn forget(&self) {
+        self.shelves.iter().for_each(|shelf| shelf.memos().clear());
+    }
+
     /// Takes out all.
     pub(crate) fn drain(&self) -> Vec<Instance> {
         self.shelves.iter().flat_map(|shelf| std::mem::take(&mut *lock(&shelf.free))).collect()

@@ -1,7 +1,7 @@
 //! From a file to a component's bytes: read within a bound, pinned, recognised; a core module becomes a component.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{Error, ErrorKind, Read};
 
 use sha2::{Digest, Sha256};
 use wit_component::ComponentEncoder;
@@ -19,8 +19,13 @@ pub(crate) struct Source {
 
 /// Reads a plugin's file.
 pub(crate) fn read(spec: &PluginSpec) -> Result<Source, Problem> {
+    let meta = fs::metadata(&spec.file).map_err(Problem::File)?;
+    if !meta.is_file() {
+        // To open a pipe would wait for whoever writes into it.
+        return Err(Problem::File(Error::new(ErrorKind::InvalidInput, "it is not a regular file")));
+    }
     let file = File::open(&spec.file).map_err(Problem::File)?;
-    let (size, max) = (file.metadata().map_err(Problem::File)?.len(), spec.limits.file_bytes_max);
+    let (size, max) = (meta.len(), spec.limits.file_bytes_max);
     let mut bytes = Vec::new();
     file.take((max as u64).saturating_add(1)).read_to_end(&mut bytes).map_err(Problem::File)?;
     if bytes.len() > max {

@@ -214,7 +214,7 @@ impl Default for LookupLimits {
 }
 
 /// A plugin's entry in the configuration.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginSpec {
     /// What rules, logs and metrics call it.
     pub name: String,

@@ -96,7 +96,7 @@ impl State {
     /// Whether the time is over; the ticks that are left.
     pub(crate) fn late(state: StoreContextMut<'_, Self>) -> wasmtime::Result<UpdateDeadline> {
         let state = state.data();
-        let left = (state.deadline + state.waited).saturating_sub(state.began.elapsed());
+        let left = state.deadline.saturating_add(state.waited).saturating_sub(state.began.elapsed());
         Ok(if left.is_zero() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(ticks(left)) })
     }
 }
@@ -109,7 +109,16 @@ impl Drop for State {
 }
 
 impl ResourceLimiter for State {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        // A bound of the plugin's own: that it is reached is not our limit's doing.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let growth = desired.saturating_sub(current);
         if self.memory.saturating_add(growth) > self.shared.spec.limits.memory_bytes_max {
             self.denied = true;

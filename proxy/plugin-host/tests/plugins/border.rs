@@ -9,7 +9,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// A guest whose outcome is the random bytes of a literal: it lies where `param` of the statement put it.
+/// A guest whose outcome is the random bytes of a text: it lies where `sql` of the statement put it.
 fn answers_bytes() -> Vec<u8> {
     guest::on_query(
         &["statement"],
@@ -19,10 +19,10 @@ fn answers_bytes() -> Vec<u8> {
     )
 }
 
-/// A call whose text is 88 characters, each of which is a byte below 128.
-fn with_text(bytes: &[u8]) -> QueryCall {
+/// A call of a template of its own, whose text is 88 characters, each of which is a byte below 128.
+fn with_text(template: u64, bytes: &[u8]) -> QueryCall {
     let sql = bytes.iter().map(|byte| char::from(byte & 0x7f)).collect();
-    let mut call = call(1, "ann");
+    let mut call = call(template, "ann");
     call.statement = std::sync::Arc::new(guest::Text { sql, ..guest::Text::default() });
     call
 }
@@ -68,15 +68,20 @@ fn random_answers_are_checked() {
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    // Small numbers, so that lengths and discriminants are often right.
-    let byte = prop_oneof![4 => Just(0u8), 4 => 0..4u8, 1 => any::<u8>()];
-    let answers = proptest::collection::vec(byte, 88);
-    let result = runner.run(&answers, |bytes| {
-        let said = runtime.block_on(plugin.on_query(&with_text(&bytes)));
+    // A verdict that there may be, then small numbers, so that lengths and discriminants are often right.
+    let byte = prop_oneof![20 => Just(0u8), 3 => 0..4u8, 1 => any::<u8>()];
+    let answers = (0..5u8, proptest::collection::vec(byte, 87));
+    let template = std::cell::Cell::new(0);
+    let result = runner.run(&answers, |(verdict, rest)| {
+        let bytes = [&[verdict], &rest[..]].concat();
+        template.set(template.get() + 1);
+        let said = runtime.block_on(plugin.on_query(&with_text(template.get(), &bytes)));
         prop_assert!(said.failure.is_none() || plugin.status().instances == 0);
         Ok(())
     });
     result.unwrap_or_else(|error| panic!("{error}"));
+    // Each kind of verdict was among them, and failures.
     let counts = plugin.status().counts;
-    assert!(counts.calls > 0 && counts.failures.iter().sum::<u64>() > 0, "{counts:?}");
+    let failed: u64 = counts.failures.iter().sum();
+    assert!(counts.verdicts.iter().all(|count| *count > 0) && counts.calls > 0 && failed > 0, "{counts:?}");
 }

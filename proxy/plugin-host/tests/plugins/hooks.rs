@@ -33,14 +33,14 @@ async fn a_statement_passes() {
 }
 
 /// Answers with the text that it asked for, as a refusal's message.
-const ECHO: &str = r#"(data (i32.const 1100) "P0001")"#;
+const ECHO: &str = r#"(data (i32.const 1200) "P0001")"#;
 
 fn echo(import: &str, ask: &str) -> Vec<u8> {
     let text = format!(
         r#"{ECHO} (func {ON_QUERY}
              {ask}
              (i32.store8 (i32.const 1024) (i32.const 3))
-             (i32.store (i32.const 1032) (i32.const 1100)) (i32.store (i32.const 1036) (i32.const 5))
+             (i32.store (i32.const 1032) (i32.const 1200)) (i32.store (i32.const 1036) (i32.const 5))
              (i32.const 1024)) {AFTER_QUERY}"#
     );
     module(&[import], &["on-query"], &text)
@@ -179,14 +179,14 @@ async fn keys_outlive_instances() {
 }
 
 /// A shared store that has one number, slowly if told so.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Numbers {
-    sum: Mutex<i64>,
+    sum: Arc<Mutex<i64>>,
     hangs: bool,
-    keys: Mutex<Vec<String>>,
+    keys: Arc<Mutex<Vec<String>>>,
 }
 
-impl SharedKv for Arc<Numbers> {
+impl SharedKv for Numbers {
     fn get(&self, _: String) -> KvFuture<Option<Vec<u8>>> {
         Box::pin(async { Ok(None) })
     }
@@ -200,7 +200,7 @@ impl SharedKv for Arc<Numbers> {
     }
 
     fn increment(&self, key: String, by: i64, _: Option<Duration>) -> KvFuture<i64> {
-        let numbers = Arc::clone(self);
+        let numbers = self.clone();
         Box::pin(async move {
             if numbers.hangs {
                 std::future::pending::<()>().await;
@@ -215,9 +215,9 @@ impl SharedKv for Arc<Numbers> {
 
 #[tokio::test]
 async fn keys_can_be_shared_by_a_fleet() {
-    let (numbers, dir) = (Arc::new(Numbers::default()), Dir::new());
+    let (numbers, dir) = (Numbers::default(), Dir::new());
     let options = HostOptions {
-        shared_kv: Some(Arc::new(Arc::clone(&numbers))),
+        shared_kv: Some(Arc::new(numbers.clone())),
         instances_max: 4,
         ..HostOptions::default()
     };
@@ -231,7 +231,7 @@ async fn keys_can_be_shared_by_a_fleet() {
 
 #[tokio::test]
 async fn a_shared_store_that_hangs_costs_the_lookups_time() {
-    let (numbers, dir) = (Arc::new(Numbers { hangs: true, ..Numbers::default() }), Dir::new());
+    let (numbers, dir) = (Numbers { hangs: true, ..Numbers::default() }, Dir::new());
     let options =
         HostOptions { shared_kv: Some(Arc::new(numbers)), instances_max: 4, ..HostOptions::default() };
     let host = Host::new(options).expect("a host");
@@ -274,15 +274,15 @@ fn looking_up() -> Vec<u8> {
 }
 
 /// Answers after it was told to.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Slow {
-    pub asked: AtomicUsize,
-    pub go: Notify,
+    pub asked: Arc<AtomicUsize>,
+    pub go: Arc<Notify>,
 }
 
-impl Lookup for Arc<Slow> {
+impl Lookup for Slow {
     fn query(&self, request: LookupRequest) -> LookupFuture {
-        let slow = Arc::clone(self);
+        let slow = self.clone();
         Box::pin(async move {
             assert_eq!((&*request.plugin, &*request.database, &*request.sql), ("p", "app", "SELECT 1"));
             slow.asked.fetch_add(1, Ordering::SeqCst);
@@ -294,10 +294,10 @@ impl Lookup for Arc<Slow> {
 }
 
 /// A plugin that looks up, on a host that answers when told to.
-pub async fn slow_lookups(dir: &Dir, change: impl FnOnce(&mut PluginSpec)) -> (Host, Arc<Slow>, Arc<Plugin>) {
-    let slow = Arc::new(Slow::default());
+pub async fn slow_lookups(dir: &Dir, change: impl FnOnce(&mut PluginSpec)) -> (Host, Slow, Arc<Plugin>) {
+    let slow = Slow::default();
     let options =
-        HostOptions { lookup: Some(Arc::new(Arc::clone(&slow))), instances_max: 8, ..HostOptions::default() };
+        HostOptions { lookup: Some(Arc::new(slow.clone())), instances_max: 8, ..HostOptions::default() };
     let host = Host::new(options).expect("a host");
     let mut spec = PluginSpec { grants: vec![Capability::Lookup], ..dir.spec("p", &looking_up()) };
     spec.limits.lookup_deadline = Duration::from_secs(60);

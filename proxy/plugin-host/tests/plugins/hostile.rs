@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pointsman_plugin_host::{
-    CallError, Capability, FailureKind, Failures, Isolation, OnFailure, Plugin, PluginSpec, Verdict,
+    CallError, Capability, FailureKind, Failures, Hook, Isolation, OnFailure, Plugin, PluginSpec, Verdict,
 };
 
 use crate::guest::{self, AFTER_QUERY, Dir, ON_QUERY, call, host, load, module, refused};
@@ -102,11 +102,11 @@ async fn traps_are_told() {
 /// An outcome that refuses with a message of so many bytes at 4096, where `bytes` was written before.
 fn refuses(sqlstate: &str, bytes: i64, length: u32) -> Vec<u8> {
     let text = format!(
-        r#"(data (i32.const 1100) "{sqlstate}")
+        r#"(data (i32.const 1200) "{sqlstate}")
            (func {ON_QUERY}
              (i64.store (i32.const 4096) (i64.const {bytes}))
              (i32.store8 (i32.const 1024) (i32.const 3))
-             (i32.store (i32.const 1032) (i32.const 1100)) (i32.store (i32.const 1036) (i32.const {}))
+             (i32.store (i32.const 1032) (i32.const 1200)) (i32.store (i32.const 1036) (i32.const {}))
              (i32.store (i32.const 1040) (i32.const 4096)) (i32.store (i32.const 1044) (i32.const {length}))
              (i32.const 1024))
            {AFTER_QUERY}"#,
@@ -132,7 +132,7 @@ async fn answers_that_name_the_same_bytes_again_and_again() {
     // 4,000 tags of 64 KiB each: 256 MB on this side, from 32 KB on theirs.
     let body = "(local $at i32)
         (loop
-          (i32.store (i32.add (i32.const 8192) (local.get $at)) (i32.const 0))
+          (i32.store (i32.add (i32.const 8192) (local.get $at)) (i32.const 65536))
           (i32.store (i32.add (i32.const 8196) (local.get $at)) (i32.const 65536))
           (local.set $at (i32.add (local.get $at) (i32.const 8)))
           (br_if 0 (i32.lt_u (local.get $at) (i32.const 32000))))
@@ -231,7 +231,7 @@ async fn one_that_keeps_failing_is_left_alone_for_a_while() {
     let host = host();
     let mut spec = dir.spec("p", &traps_on_odd());
     spec.limits.failures_max = 3;
-    spec.limits.retry = Duration::from_millis(300);
+    spec.limits.retry = Duration::from_secs(2);
     let plugin = load(&host, spec).await.expect("it loads");
     for _ in 0..3 {
         let failure = plugin.on_query(&call(1, "ann")).await.failure;
@@ -242,6 +242,24 @@ async fn one_that_keeps_failing_is_left_alone_for_a_while() {
     assert_eq!(failure, Some(CallError::Disabled));
     until_answered(&plugin).await;
     assert!(!plugin.status().disabled);
+}
+
+#[tokio::test]
+async fn verdicts_that_turn_out_to_be_forbidden_count_as_failures() {
+    let (dir, host) = (Dir::new(), host());
+    // It holds for all calls of the template.
+    let remembered = "(i32.store8 (i32.const 1104) (i32.const 2)) (i32.const 1024)";
+    let mut spec = dir.spec("p", &guest::on_query(&[], remembered));
+    (spec.limits.failures_max, spec.limits.retry) = (3, Duration::from_secs(60));
+    let plugin = load(&host, spec).await.expect("it loads");
+    for _ in 0..3 {
+        assert_eq!(plugin.on_query(&call(1, "ann")).await.failure, None);
+        let refusal = plugin.broke_contract(Hook::Query, "its text does not parse").expect("closed");
+        assert_eq!(refusal.message, "plugin \"p\" broke its contract: its text does not parse");
+    }
+    assert_eq!(plugin.on_query(&call(1, "ann")).await.failure, Some(CallError::Disabled));
+    let counts = plugin.status().counts;
+    assert_eq!((counts.calls, counts.failures[FailureKind::Contract as usize]), (3, 3));
 }
 
 #[tokio::test]

@@ -52,6 +52,11 @@ async fn a_file_that_is_not_there_or_too_big_or_another() {
     let message = refused(|dir| PluginSpec { sha256: Some([0xab; 32]), ..dir.spec("p", &guest::passing()) });
     assert_says(&message.await, &["has SHA-256", "sha256: abababab"]);
 
+    let message = refused(|_| PluginSpec::new("p", "/dev/zero")).await;
+    assert_says(&message, &["/dev/zero", "cannot be read", "not a regular file"]);
+    let message = refused(|dir| PluginSpec::new("p", dir.0.clone())).await;
+    assert_says(&message, &["cannot be read", "not a regular file"]);
+
     let (dir, bytes) = (Dir::new(), guest::passing());
     let spec = PluginSpec { sha256: Some(Sha256::digest(&bytes).into()), ..dir.spec("p", &bytes) };
     load(&host(), spec).await.expect("the pinned file");
@@ -70,7 +75,7 @@ async fn imports_that_are_not_granted() {
         "(call $write (i32.const 0) (i32.const 0) (i32.const 0)) \
         (call $increment (i32.const 0) (i32.const 1) (i64.const 1) (i32.const 0) (i64.const 0) (i32.const 2048)) (i32.const 1024)",
     );
-    assert_says(&refused_bytes(&bytes).await, &["`pointsman:plugin/", "grants: [log, kv]"].map(|w| w));
+    assert_says(&refused_bytes(&bytes).await, &["imports `log`", "configure `grants: [log, kv]`"]);
     let message = refused(|dir| PluginSpec {
         grants: vec![Capability::Clock, Capability::Kv],
         ..dir.spec("p", &bytes)
@@ -104,6 +109,28 @@ async fn other_versions_and_worlds() {
     let bytes = component(r#"(component (instance $i) (export "acme:thing/run@1.0.0" (instance $i)))"#);
     assert_says(&refused_bytes(&bytes).await, &["no hook", "acme:thing/run@1.0.0"]);
     assert_says(&refused_bytes(&component("(component)")).await, &["no hook", "none"]);
+}
+
+/// A guest that is made for another version of the contract, whose number has as many digits.
+fn of_version(version: &str) -> Vec<u8> {
+    let bytes = guest::on_query(&["statement"], "(call $sql (i32.const 2048)) (i32.const 1024)");
+    let (from, to) = (b"@1.0.0", format!("@{version}").into_bytes());
+    let mut changed = bytes.clone();
+    for at in (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)) {
+        changed[at..at + from.len()].copy_from_slice(&to);
+    }
+    assert_ne!(changed, bytes);
+    changed
+}
+
+#[tokio::test]
+async fn modules_of_other_versions() {
+    let dir = Dir::new();
+    let plugin =
+        load(&host(), dir.spec("p", &of_version("1.1.0"))).await.expect("a later version of the same");
+    let said = plugin.on_query(&call(1, "ann")).await;
+    assert_eq!((plugin.status().counts.calls, said.failure), (1, None));
+    assert_says(&refused_bytes(&of_version("2.0.0")).await, &["plugin/", "@2.0.0", "has 1.0.0"]);
 }
 
 #[tokio::test]

@@ -5,4 +5,7 @@ mod guest;
 mod hooks;
 mod hostile;
 mod loading;
+mod logs;
+mod others;
 mod reloading;
+mod sharing;

@@ -10,11 +10,11 @@ use crate::hooks::{asked, slow_lookups};
 /// A guest that refuses everything.
 fn refusing() -> Vec<u8> {
     let text = format!(
-        r#"(data (i32.const 1100) "42501no")
+        r#"(data (i32.const 1200) "42501no")
            (func {}
              (i32.store8 (i32.const 1024) (i32.const 3))
-             (i32.store (i32.const 1032) (i32.const 1100)) (i32.store (i32.const 1036) (i32.const 5))
-             (i32.store (i32.const 1040) (i32.const 1105)) (i32.store (i32.const 1044) (i32.const 2))
+             (i32.store (i32.const 1032) (i32.const 1200)) (i32.store (i32.const 1036) (i32.const 5))
+             (i32.store (i32.const 1040) (i32.const 1205)) (i32.store (i32.const 1044) (i32.const 2))
              (i32.const 1024)) {}"#,
         guest::ON_QUERY,
         guest::AFTER_QUERY
@@ -23,7 +23,9 @@ fn refusing() -> Vec<u8> {
 }
 
 async fn refuses(plugin: &Plugin) -> bool {
-    matches!(*plugin.on_query(&call(1, "ann")).await.verdict, Verdict::Refuse(_))
+    let said = plugin.on_query(&call(1, "ann")).await;
+    assert_eq!(said.failure, None);
+    matches!(*said.verdict, Verdict::Refuse(_))
 }
 
 #[tokio::test]
