@@ -3,6 +3,7 @@
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use super::Language;
 use super::new::CONTRACT;
@@ -43,9 +44,37 @@ pub(super) fn build(dir: &Path) -> Result<PathBuf> {
     Err(Error::new(ErrorKind::NotFound, format!("{} was not made", file.display())))
 }
 
+/// The plugin in a folder, built if it is not there or older than what it is made of. Cargo knows by itself.
+pub(super) fn current(dir: &Path) -> Result<PathBuf> {
+    let language = language(dir)?;
+    let file = output(dir, &name(dir, language)?, language);
+    let fresh = match file.metadata().and_then(|meta| meta.modified()) {
+        Ok(built) if language != Language::Rust => newest(dir)? < built,
+        _ => false,
+    };
+    if fresh { Ok(file) } else { build(dir) }
+}
+
+/// When the last of a folder's own files changed: of those that are made, none counts.
+fn newest(dir: &Path) -> Result<SystemTime> {
+    const MADE: [&str; 6] = ["target", "bindings", "deps", "__pycache__", "node_modules", ".git"];
+    let mut last = SystemTime::UNIX_EPOCH;
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let meta = std::fs::metadata(&path)?;
+        if MADE.contains(&name) || path.extension().is_some_and(|extension| extension == "wasm") {
+            continue;
+        }
+        last = last.max(if meta.is_dir() { newest(&path)? } else { meta.modified()? });
+    }
+    Ok(last)
+}
+
 /// What a plugin is written in, by its files.
 pub(super) fn language(dir: &Path) -> Result<Language> {
-    let marks = [("Cargo.toml", Language::Rust), ("plugin.js", Language::Js), ("plugin.py", Language::Python)];
+    let marks =
+        [("Cargo.toml", Language::Rust), ("plugin.js", Language::Js), ("plugin.py", Language::Python)];
     let found = marks.into_iter().find(|(file, _)| dir.join(file).exists());
     let why = || format!("{}: no Cargo.toml, plugin.js or plugin.py, so no plugin", dir.display());
     found.map(|(_, language)| language).ok_or_else(|| Error::new(ErrorKind::NotFound, why()))
@@ -55,22 +84,35 @@ pub(super) fn language(dir: &Path) -> Result<Language> {
 fn name(dir: &Path, language: Language) -> Result<String> {
     if language == Language::Rust {
         let manifest = std::fs::read_to_string(dir.join("Cargo.toml"))?;
-        let line = manifest.lines().find_map(|line| line.strip_prefix("name")?.trim_start().strip_prefix('='));
+        let line =
+            manifest.lines().find_map(|line| line.strip_prefix("name")?.trim_start().strip_prefix('='));
         let name = line.map(|name| name.trim().trim_matches('"').to_owned());
         return name.ok_or_else(|| Error::new(ErrorKind::InvalidData, "Cargo.toml has no name"));
     }
     let folder = dir.canonicalize()?;
     let name = folder.file_name().and_then(|name| name.to_str());
-    name.map(str::to_owned).ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the folder's name is not UTF-8"))
+    name.map(str::to_owned)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the folder's name is not UTF-8"))
 }
 
 /// Where the tool puts the plugin.
-pub(super) fn output(dir: &Path, name: &str, language: Language) -> PathBuf {
+fn output(dir: &Path, name: &str, language: Language) -> PathBuf {
     if language != Language::Rust {
         return dir.join(format!("{name}.wasm"));
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    dir.join(target).join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")))
+    target(dir).join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")))
+}
+
+/// Where what is made lies: Cargo's folder for it, which is the workspace's if the plugin belongs to one.
+pub(super) fn target(dir: &Path) -> PathBuf {
+    if let Some(target) = std::env::var_os("CARGO_TARGET_DIR") {
+        return dir.join(target);
+    }
+    let workspace = |parent: &&Path| {
+        std::fs::read_to_string(parent.join("Cargo.toml")).is_ok_and(|text| text.contains("[workspace"))
+    };
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    dir.ancestors().find(workspace).unwrap_or(&dir).join("target")
 }
 
 fn tools(name: &str, language: Language) -> Vec<Tool> {

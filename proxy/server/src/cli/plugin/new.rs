@@ -18,8 +18,10 @@ macro_rules! plugins {
 /// The contract.
 pub(super) const CONTRACT: &str = plugins!("wit/pointsman-plugin.wit");
 
-const COMMON: &[File] =
-    &[(".gitignore", plugins!("templates/gitignore")), ("fixtures.yaml", plugins!("templates/fixtures.yaml"))];
+const COMMON: &[File] = &[
+    (".gitignore", plugins!("templates/gitignore")),
+    ("fixtures.yaml", plugins!("templates/fixtures.yaml")),
+];
 
 const RUST: &[File] = &[
     ("Cargo.toml", plugins!("templates/rust/Cargo.toml.in")),
@@ -62,7 +64,8 @@ pub(super) fn write(parent: &Path, name: &str, language: Language) -> Result<()>
     check(name)?;
     let dir = parent.join(name);
     std::fs::create_dir_all(parent)?;
-    std::fs::create_dir(&dir).map_err(|error| Error::new(error.kind(), format!("{}: {error}", dir.display())))?;
+    std::fs::create_dir(&dir)
+        .map_err(|error| Error::new(error.kind(), format!("{}: {error}", dir.display())))?;
     let own = match language {
         Language::Rust => RUST,
         Language::Js => JAVASCRIPT,
@@ -87,7 +90,8 @@ fn check(name: &str) -> Result<()> {
     if name.len() <= 63 && name.split('-').all(is_word) {
         return Ok(());
     }
-    let why = format!("{name}: a plugin's name is words of a-z and 0-9, joined by `-`, that begin with a letter");
+    let why =
+        format!("{name}: a plugin's name is words of a-z and 0-9, joined by `-`, that begin with a letter");
     Err(Error::new(ErrorKind::InvalidInput, why))
 }
 
