@@ -93,6 +93,9 @@ pub struct Caching {
     pub tags_from: Option<TagTemplate>,
     /// Columns by whose values writes are told apart.
     pub invalidate_by: Vec<Box<str>>,
+    /// Tables whose changes plugins name by tags: where they named tags of a result, it does not depend on all rows of these
+    /// because its text reads them.
+    pub plugin_tables: Vec<Box<str>>,
     /// Who shares entries.
     pub scope: Scope,
     /// The largest result that is kept, in bytes; none: as large as the cache keeps.
@@ -119,6 +122,9 @@ impl fmt::Display for Caching {
         }
         if let Some(query) = &self.tags_from {
             write!(f, "; tags from {query}")?;
+        }
+        if !self.plugin_tables.is_empty() {
+            write!(f, "; plugins name changes of {}", self.plugin_tables.join(", "))?;
         }
         if let Some(bytes) = self.max_entry {
             write!(f, "; at most {bytes} bytes")?;

@@ -79,6 +79,7 @@ pub struct Decision {
     pub(crate) audited: Bits,
     pub(crate) limits: Bits,
     pub(crate) logs: Bits,
+    pub(crate) plugged: Bits,
 }
 
 impl Decision {
@@ -109,6 +110,11 @@ impl Decision {
     /// The matched rules, audited ones too, that log.
     pub fn logs(&self) -> impl Iterator<Item = usize> + '_ {
         self.logs.iter()
+    }
+
+    /// The matched rules that name plugins, in order.
+    pub fn plugged(&self) -> impl Iterator<Item = usize> + '_ {
+        self.plugged.iter()
     }
 
     /// Whether a rate limit applies.
@@ -187,9 +193,9 @@ impl PolicySet {
                 continue;
             }
             matched |= bit;
-            // Limits and logs add up; of everything else the first counts.
+            // Limits, logs and plugins add up; of everything else the first counts.
             let sets = step.sets & !*settled;
-            *settled |= sets & !(Step::RATE_LIMIT | Step::LOG);
+            *settled |= sets & !(Step::RATE_LIMIT | Step::LOG | Step::PLUGINS);
             if sets != 0 {
                 self.act(index, sets, decision);
             }
@@ -246,6 +252,9 @@ impl PolicySet {
         }
         if has(Step::LOG) {
             decision.logs.insert(index);
+        }
+        if has(Step::PLUGINS) {
+            decision.plugged.insert(index);
         }
     }
 }

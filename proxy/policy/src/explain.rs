@@ -166,6 +166,10 @@ fn demands(set: &PolicySet, decision: &Decision) -> Vec<String> {
         let rule = &set.rules()[*index];
         format!("cache: {caching} ({rule})")
     }));
+    demands.extend(decision.plugged().map(|index| {
+        let rule = &set.rules()[index];
+        format!("plugins: {} ({rule})", rule.actions.plugins.join(", "))
+    }));
     if decision.overrides_allowed {
         demands.push("overrides: allow".to_owned());
     }

@@ -181,6 +181,11 @@ const RULE: &[Key] = &[
         "Whether SET pointsman.route and the comment hint may choose the route.",
     ),
     key("cache", Shape::Map(CACHE), "Results of reads are kept and served again."),
+    key(
+        "plugins",
+        Shape::List(&Shape::Text),
+        "Plugins that are asked of the statement, in this order, by their names.",
+    ),
     key("continue", Shape::Bool, "The search goes on after this rule; what it sets holds."),
     key("mode", MODE, "`audit`: matches are counted and logged, and nothing is done."),
 ];
@@ -227,6 +232,11 @@ const CACHE: &[Key] = &[
         "A query whose rows name further tags, run in the same snapshot.",
     ),
     key("invalidate_by", Shape::List(&Shape::Text), "Columns by whose values writes are told apart."),
+    key(
+        "plugin_tables",
+        Shape::List(&Shape::Text),
+        "Tables whose changes plugins name: results that plugins gave tags do not depend on all of their rows.",
+    ),
     key("scope", Shape::Words(&["role", "user", "shared"]), "Who shares a result. Default: role."),
     key(
         "max_entry",

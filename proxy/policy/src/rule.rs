@@ -141,6 +141,8 @@ pub struct Actions {
     pub overrides: Option<bool>,
     /// Reads are cached.
     pub cache: Option<Arc<Caching>>,
+    /// Plugins that are asked, in order.
+    pub plugins: Vec<Arc<str>>,
 }
 
 /// `route: replica, max_lag: 5s`
@@ -160,6 +162,9 @@ impl fmt::Display for Actions {
         let word = |allowed| if allowed { "allow" } else { "deny" };
         parts.extend(self.overrides.map(|allowed| format!("overrides: {}", word(allowed))));
         parts.extend(self.cache.as_ref().map(|cache| format!("cache: {:?} per {}", cache.ttl, cache.scope)));
+        if !self.plugins.is_empty() {
+            parts.push(format!("plugins: {}", self.plugins.join(", ")));
+        }
         f.write_str(&parts.join(", "))
     }
 }

@@ -30,6 +30,8 @@ pub struct PolicySet {
     outside: Bits,
     /// Rules that can match a text without a comment.
     bare: Bits,
+    /// Rules that name plugins.
+    plugged: Bits,
     pub(crate) ordered: Vec<Ordered>,
     overrides: Overrides,
     tables: Tables,
@@ -76,6 +78,8 @@ impl Step {
     pub(crate) const RATE_LIMIT: u16 = 1 << 6;
     pub(crate) const LOG: u16 = 1 << 7;
     pub(crate) const CACHE: u16 = 1 << 8;
+    /// Plugins of several rules add up.
+    pub(crate) const PLUGINS: u16 = 1 << 9;
 
     fn of(rule: &Rule, ordered: &Ordered) -> Self {
         let actions = &rule.actions;
@@ -89,6 +93,7 @@ impl Step {
             (Self::RATE_LIMIT, actions.rate_limit.is_some()),
             (Self::LOG, actions.log.is_some()),
             (Self::CACHE, actions.cache.is_some()),
+            (Self::PLUGINS, !actions.plugins.is_empty()),
         ];
         Self {
             dynamic: ordered.limit_over.is_some() || !ordered.text.is_empty(),
@@ -162,13 +167,14 @@ impl PolicySet {
         set.steps =
             set.rules.iter().zip(&set.ordered).map(|(rule, ordered)| Step::of(rule, ordered)).collect();
         let chosen = |is: &dyn Fn(usize) -> bool| (0..set.rules.len()).filter(|index| is(*index)).collect();
+        let plugged = chosen(&|index| !set.steps[index].audit && set.steps[index].sets & Step::PLUGINS != 0);
         let (dynamic, inside, outside, bare): (Bits, Bits, Bits, Bits) = (
             chosen(&|index| set.steps[index].dynamic),
             chosen(&|index| set.ordered[index].transaction_may(true)),
             chosen(&|index| set.ordered[index].transaction_may(false)),
             chosen(&|index| !set.ordered[index].needs_comment()),
         );
-        Self { dynamic, inside, outside, bare, ..set }
+        Self { dynamic, inside, outside, bare, plugged, ..set }
     }
 
     /// Grows with every set loaded in this process; zero for the empty default.
@@ -263,6 +269,19 @@ impl PolicySet {
     pub fn asks_text(&self, template: &RuleBits, session: &RuleBits) -> bool {
         (0..self.dynamic.words())
             .any(|at| template.bits.word(at) & session.bits.word(at) & self.dynamic.word(at) != 0)
+    }
+
+    /// Whether a rule that can match names plugins.
+    #[must_use]
+    pub fn asks_plugins(&self, template: &RuleBits, session: &RuleBits) -> bool {
+        (0..self.plugged.words())
+            .any(|at| template.bits.word(at) & session.bits.word(at) & self.plugged.word(at) != 0)
+    }
+
+    /// Whether any rule names plugins.
+    #[must_use]
+    pub fn names_plugins(&self) -> bool {
+        !self.plugged.is_empty()
     }
 
     fn none(&self) -> RuleBits {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::caching::config::CacheConfig;
 use crate::client::config::{AuthConfig, ClientLimits};
+use crate::plugins::config::PluginsConfig;
 use crate::transport::config::{ClientTls, Listen};
 use crate::upstream::config::{ClusterConfig, ShardedConfig};
 
@@ -13,6 +14,7 @@ mod cache;
 mod clusters;
 mod flags;
 mod login;
+mod plugins;
 mod policies;
 mod pool;
 mod problem;
@@ -55,6 +57,8 @@ pub struct Config {
     pub sharded: Vec<ShardedConfig>,
     /// Policy files.
     pub policies: Vec<PathBuf>,
+    /// Plugins.
+    pub plugins: PluginsConfig,
     /// The cache of results.
     pub cache: CacheConfig,
     /// Templates kept by each worker's statement cache.
@@ -88,6 +92,7 @@ impl Config {
     /// Every file that it names, by the path that it names it by.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = self.policies.clone();
+        files.extend(self.plugins.plugins.iter().map(|plugin| plugin.file.clone()));
         files.extend(self.auth.userlist.clone());
         if let Some(tls) = &self.tls {
             files.extend([tls.certificate.clone(), tls.key.clone()]);

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod ids;
 pub mod lifecycle;
 pub mod metrics;
+pub mod plugins;
 pub mod policies;
 pub mod proxy;
 pub mod random;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pingora_limits::rate::Rate;
 use pointsman_cache::stats::Counters;
+use pointsman_plugin_host::{Plugin, Plugins};
 use pointsman_policy::{Decision, Identity, PolicySet, RateLimit, Refusal, Rule};
 use pointsman_sql::Facts;
 
@@ -46,6 +47,10 @@ pub struct Policies {
     counts: Vec<Arc<RuleCounts>>,
     /// Beside each rule that limits a rate.
     limits: Vec<Option<Arc<Limit>>>,
+    /// All plugins, as they were when the rules came into force.
+    plugins: Arc<Plugins>,
+    /// Beside each rule: the plugins that it names.
+    chains: Vec<Box<[Arc<Plugin>]>>,
 }
 
 impl std::fmt::Debug for Policies {
@@ -60,7 +65,7 @@ impl std::fmt::Debug for Policies {
 impl Policies {
     /// A set that comes into force after `before`: rules of the same name go on counting where those were, and limits that
     /// are the same too.
-    pub fn after(before: Option<&Self>, set: PolicySet) -> Self {
+    pub fn after(before: Option<&Self>, set: PolicySet, plugins: Arc<Plugins>) -> Self {
         let names = before.into_iter().flat_map(|before| before.set.rules().iter().enumerate());
         let known: HashMap<String, usize> = names.map(|(index, rule)| (rule.to_string(), index)).collect();
         let (mut counts, mut limits) = (Vec::new(), Vec::new());
@@ -72,7 +77,26 @@ impl Policies {
                 kept.unwrap_or_else(|| Arc::new(Limit::new(limit)))
             }));
         }
-        Self { set, counts, limits }
+        let named =
+            |rule: &Rule| rule.actions.plugins.iter().filter_map(|name| plugins.get(name)).cloned().collect();
+        let chains = set.rules().iter().map(named).collect();
+        Self { set, counts, limits, plugins, chains }
+    }
+
+    /// All plugins, as they were when the rules came into force.
+    pub fn plugins(&self) -> &Arc<Plugins> {
+        &self.plugins
+    }
+
+    /// The plugins that a decision's rules name, each once, in order.
+    pub fn chain(&self, decision: &Decision) -> Vec<Arc<Plugin>> {
+        let mut chain: Vec<Arc<Plugin>> = Vec::new();
+        for plugin in decision.plugged().filter_map(|index| self.chains.get(index)).flatten() {
+            if !chain.iter().any(|known| Arc::ptr_eq(known, plugin)) {
+                chain.push(Arc::clone(plugin));
+            }
+        }
+        chain
     }
 
     /// What rule `index` has counted, if it has this very limit.
@@ -211,7 +235,7 @@ mod tests {
             "apiVersion: pointsman/v1\nkind: Policy\nmetadata: {{name: p}}\nspec:\n  rules:\n{rules}"
         );
         let set = PolicySet::load(&[("p.yaml".to_owned(), text)]).expect("a sound policy");
-        Policies::after(before, set)
+        Policies::after(before, set, Arc::default())
     }
 
     fn decision(policies: &Policies, identity: &Identity<'_>, facts: &Facts) -> Decision {

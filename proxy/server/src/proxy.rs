@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use pointsman_plugin_host::Plugins;
 use pointsman_policy::PolicySet;
 use tokio::sync::watch;
 
@@ -17,6 +18,7 @@ use crate::clusters::{Caching, Clusters};
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::metrics::Metrics;
+use crate::plugins::PluginHost;
 use crate::policies::Policies;
 use crate::reload::Reloader;
 use crate::session::Order;
@@ -82,7 +84,9 @@ pub struct Proxy {
     /// Results kept in memory; none if nothing is to be kept.
     pub cache: Option<Arc<ResultCache>>,
     /// The clusters and their tasks.
-    pub clusters: Clusters,
+    pub clusters: Arc<Clusters>,
+    /// The plugins and what loads them.
+    pub plugins: PluginHost,
     /// Verifiers read from servers.
     pub verifiers: Verifiers,
     /// Everyone logged in.
@@ -117,7 +121,10 @@ impl Proxy {
         }
         let settings = Settings::new(config, Arc::clone(&prover))?;
         let overrides = set.overrides().clone();
-        let policies = Arc::new(ArcSwap::from_pointee(Policies::after(None, set)));
+        let plugins = PluginHost::new(&settings.config.plugins, None);
+        let loaded = Arc::new(load_first(&plugins, &settings.config)?);
+        plugins.put(Arc::clone(&loaded));
+        let policies = Arc::new(ArcSwap::from_pointee(Policies::after(None, set, loaded)));
         let cache = ResultCache::new(&settings.config.cache)
             .map_err(|error| failed("cache.redis".to_owned(), &error))?;
         let caching = cache.as_ref().map(|cache| Caching {
@@ -128,6 +135,8 @@ impl Proxy {
         let clusters =
             Clusters::start(&settings.config.clusters, &settings.config.sharded, overrides, caching)
                 .map_err(|error| failed("cannot start the watchers".to_owned(), &error))?;
+        let clusters = Arc::new(clusters);
+        plugins.begin(&clusters);
         let (closing, _) = watch::channel(false);
         let proxy = Arc::new(Self {
             settings: ArcSwap::from_pointee(settings),
@@ -135,6 +144,7 @@ impl Proxy {
             policies,
             cache,
             clusters,
+            plugins,
             verifiers: Verifiers::default(),
             sessions: Arc::default(),
             registry: Arc::default(),
@@ -183,7 +193,7 @@ impl Proxy {
     ///
     /// # Errors
     /// What cannot be changed without a restart, or cannot be used; then nothing has changed.
-    pub fn reload(&self, config: Config, set: PolicySet) -> Result<(), Fault> {
+    pub async fn reload(&self, config: Config, set: PolicySet) -> Result<(), Fault> {
         let before = self.settings();
         let fixed = |what: &str| {
             Fault::pointsman("55000", format!("{what} cannot be changed by a reload"))
@@ -201,12 +211,18 @@ impl Proxy {
         if config.cache != before.config.cache {
             return Err(fixed("cache"));
         }
+        if !config.plugins.shares_as(&before.config.plugins) {
+            return Err(fixed("plugin_host"));
+        }
+        let plugins = Arc::new(self.plugins.load(&config.plugins).await?);
         let settings = Settings::new(config, Arc::clone(&self.prover))?;
         self.clusters
             .reload(&settings.config.clusters, &settings.config.sharded, set.overrides().clone())
             .map_err(|why| Fault::pointsman("55000", why))?;
         let before = self.policies.load_full();
-        self.policies.store(Arc::new(Policies::after(Some(&before), set)));
+        self.policies.store(Arc::new(Policies::after(Some(&before), set, Arc::clone(&plugins))));
+        let replaced = self.plugins.put(Arc::clone(&plugins));
+        self.clusters.spawn(async move { replaced.replaced_by(&plugins).await });
         // Entries were told apart by other columns, or kept by other rules.
         for cluster in self.clusters.all().iter() {
             cluster.databases().iter().for_each(|database| database.forget_results());
@@ -245,4 +261,15 @@ impl Proxy {
         self.listening.store(false, Ordering::Release);
         self.closing.send_replace(true);
     }
+}
+
+/// The plugins of a start, before there is anything to run them on.
+fn load_first(host: &PluginHost, config: &Config) -> Result<Plugins, Fault> {
+    if config.plugins.plugins.is_empty() {
+        return Ok(Plugins::default());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Fault::pointsman("F0000", "plugins cannot be loaded").because(error))?;
+    runtime.block_on(host.load(&config.plugins))
 }

@@ -36,7 +36,7 @@ impl Running for Proxy {
 
     async fn reload(&self, config: Config) -> Result<(), String> {
         let set = config.policy_set().map_err(|error| error.to_string())?;
-        Proxy::reload(self, config, set).map_err(|fault| fault.to_string())
+        Proxy::reload(self, config, set).await.map_err(|fault| fault.to_string())
     }
 
     async fn drain(&self, deadline: Duration) {

@@ -18,6 +18,7 @@ pub(super) fn read(node: &Node) -> Option<Caching> {
         tags: list("tags").filter_map(|text| TagTemplate::parse(text).ok()).collect(),
         tags_from: node.get("tags_from").and_then(Node::text).and_then(|text| TagTemplate::parse(text).ok()),
         invalidate_by: list("invalidate_by").map(Into::into).collect(),
+        plugin_tables: list("plugin_tables").map(Into::into).collect(),
         scope: node.get("scope").and_then(Node::text).and_then(Scope::named).unwrap_or_default(),
         max_entry: node.get("max_entry").and_then(|size| match size.text() {
             Some(text) => leaf::size(text),

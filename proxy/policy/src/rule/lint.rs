@@ -72,6 +72,7 @@ impl Lint<'_, '_, '_> {
             "log",
             "overrides",
             "cache",
+            "plugins",
         ];
         if !known.iter().any(|key| self.has(key)) {
             self.add("name", format!("does nothing: give it one of `{}`", known.join("`, `")));
@@ -90,7 +91,9 @@ impl Lint<'_, '_, '_> {
         if !self.has("refuse") {
             return;
         }
-        for key in ["route", "max_lag", "consistency", "timeout", "rate_limit", "overrides", "cache"] {
+        for key in
+            ["route", "max_lag", "consistency", "timeout", "rate_limit", "overrides", "cache", "plugins"]
+        {
             if self.has(key) {
                 self.add(key, format!("`refuse` and `{key}` contradict each other: nothing is run"));
             }

@@ -82,6 +82,7 @@ fn actions(node: &Node, problems: &mut Problems<'_>) -> Actions {
         },
         overrides: text("overrides").map(|word| word == "allow"),
         cache: node.get("cache").and_then(cache::read).map(Arc::new),
+        plugins: node.get("plugins").map(|node| texts(node).map(Into::into).collect()).unwrap_or_default(),
     }
 }
 

@@ -91,12 +91,9 @@ fn marks(database: &Database, what: &Invalidation) -> Option<Tags> {
             marks.writes(tags::relation(database.space(), slot));
         }
         Invalidation::Tag(name) => {
-            let (catalog, mut named) = (database.catalog(), Tags::new());
+            let catalog = database.catalog();
             let by = tags::Naming { catalog: &catalog, space: database.space() };
-            tags::named(name.as_bytes(), true, by, &mut named, &mut Vec::new());
-            // The tag of the whole table that stands beside a key's is not meant.
-            let meant = named.as_slice().iter().filter(|tag| tag.kind() != pointsman_cache::TagKind::Whole);
-            meant.for_each(|tag| marks.add(*tag));
+            tags::changed_named(name, by, &mut marks);
         }
     }
     Some(marks)

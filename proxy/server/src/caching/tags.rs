@@ -194,6 +194,26 @@ pub fn named(name: &[u8], names_rows: bool, by: Naming<'_>, tags: &mut Tags, vou
     }
 }
 
+/// Adds a tag of a plugin's as something that a result depends on: the name of a table, of rows, or any other.
+pub fn read_named(name: &str, by: Naming<'_>, tags: &mut Tags) {
+    match by.catalog.table_slot(&relation_named(name)) {
+        Some(slot) => tags.reads(relation(by.space, slot)),
+        None => named(name.as_bytes(), true, by, tags, &mut Vec::new()),
+    }
+}
+
+/// Adds a tag by its name as something that has changed.
+pub fn changed_named(name: &str, by: Naming<'_>, tags: &mut Tags) {
+    if let Some(slot) = by.catalog.table_slot(&relation_named(name)) {
+        return tags.writes(relation(by.space, slot));
+    }
+    let mut found = Tags::new();
+    named(name.as_bytes(), true, by, &mut found, &mut Vec::new());
+    // The tag of the whole table that stands beside a key's is not meant.
+    let meant = found.as_slice().iter().filter(|tag| tag.kind() != pointsman_cache::TagKind::Whole);
+    meant.for_each(|tag| tags.add(*tag));
+}
+
 /// What names of tags are read by.
 #[derive(Clone, Copy)]
 pub struct Naming<'a> {

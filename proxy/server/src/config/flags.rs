@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::caching::config::CacheConfig;
 use crate::client::config::{AuthConfig, AuthMethod, ClientLimits};
+use crate::plugins::config::PluginsConfig;
 use crate::transport::config::ServerTls;
 use crate::upstream::config::{ClusterConfig, PoolConfig, PoolMode, ShardedConfig};
 
@@ -83,6 +84,7 @@ impl Config {
             clusters,
             sharded,
             policies: read_policies(flags, &mut problems),
+            plugins: PluginsConfig::default(),
             cache: CacheConfig::default(),
             templates_max: TEMPLATES_MAX,
             shutdown_timeout: SHUTDOWN_TIMEOUT,

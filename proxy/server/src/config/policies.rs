@@ -14,7 +14,7 @@ impl Config {
     /// What is wrong with each of them, or a table on a shard that a sharded database lacks.
     pub fn policy_set(&self) -> Result<PolicySet, ConfigError> {
         let set = read_policies(&self.policies)?;
-        if self.lacking(&set).next().is_none() {
+        if self.lacking(&set).next().is_none() && self.unknown_plugins(&set).next().is_none() {
             return Ok(set);
         }
         let mut problems = Vec::new();
@@ -23,8 +23,24 @@ impl Config {
             let file = path.display().to_string();
             let problem = |message| Problem { file: file.clone(), place: None, message, line: None };
             problems.extend(self.lacking(&own).map(problem));
+            problems.extend(
+                self.unknown_plugins(&own)
+                    .map(|(place, message)| Problem { place: Some(place), ..problem(message) }),
+            );
         }
         Err(ConfigError { problems })
+    }
+
+    /// The plugins that rules name and the configuration lacks: where the rule stands, and what is wrong.
+    fn unknown_plugins<'a>(&'a self, set: &'a PolicySet) -> impl Iterator<Item = ((u64, u64), String)> + 'a {
+        set.rules().iter().flat_map(move |rule| {
+            let unknown = rule.actions.plugins.iter().filter(|name| self.plugins.get(name).is_none());
+            unknown.map(move |name| {
+                let message =
+                    format!("rule `{}` names plugin `{name}`, and `plugins` has none so called", rule.name);
+                ((rule.place.line, rule.place.column), message)
+            })
+        })
     }
 
     /// The shards that policies name and databases lack, in plain words.

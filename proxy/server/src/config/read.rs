@@ -10,6 +10,7 @@ use crate::transport::config::{ClientCertificate, ClientTls, Listen};
 use super::cache::read_cache;
 use super::clusters::read_clusters;
 use super::login::{default_users, read_auth};
+use super::plugins::read_plugins;
 use super::problem::Problems;
 use super::section::Section;
 use super::tree::{self, Node, Place, Value};
@@ -57,6 +58,7 @@ pub(crate) fn read_document(text: &str, problems: &mut Problems<'_>) -> Option<C
         clusters,
         sharded,
         policies: read_policies(&mut top, problems),
+        plugins: read_plugins(&mut top, cache.redis.is_some(), problems),
         cache,
         templates_max: TEMPLATES_MAX,
         shutdown_timeout: SHUTDOWN_TIMEOUT,

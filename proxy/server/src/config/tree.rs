@@ -40,8 +40,8 @@ pub(crate) enum Value {
     Null,
     Bool(bool),
     Integer(i128),
-    /// No setting is one, so its value is not kept.
-    Float,
+    /// No setting is one but those of plugins.
+    Float(f64),
     Text(String),
     List(Vec<Node>),
     /// In the order written; a key written twice is here twice.
@@ -55,7 +55,7 @@ impl Value {
             Self::Null => "nothing",
             Self::Bool(_) => "a boolean",
             Self::Integer(_) => "a whole number",
-            Self::Float => "a number with a fraction",
+            Self::Float(_) => "a number with a fraction",
             Self::Text(_) => "text",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
@@ -149,8 +149,8 @@ impl<'de> Visitor<'de> for AnyValue {
         i128::try_from(value).map(Value::Integer).map_err(|_| E::custom("number too large"))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Float)
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(Value::Float(number))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {

@@ -12,7 +12,7 @@ const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 pub(crate) fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::Text(text) => Ok(text.clone()),
-        Value::Integer(_) | Value::Float | Value::Bool(_) => {
+        Value::Integer(_) | Value::Float(_) | Value::Bool(_) => {
             Err(format!("expected text, found {}; put it in quotes", value.kind()))
         }
         other => Err(format!("expected text, found {}", other.kind())),

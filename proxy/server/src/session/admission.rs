@@ -26,6 +26,7 @@ pub(super) type Admission = Result<Option<Box<Decision>>, Fault>;
 const REFUSED: &[u8] = b"refused by Pointsman";
 
 /// A statement that is bound, with its text.
+#[derive(Clone)]
 pub(super) struct Named {
     pub facts: Arc<Facts>,
     pub verdict: Arc<Verdict>,

@@ -57,6 +57,11 @@ impl Session {
             return self.answer_failed_batch(survey.len);
         }
         let mut survey = survey;
+        match self.plug_batch(survey.len).await {
+            Ok(true) => survey = self.survey()?.unwrap_or(survey),
+            Ok(false) => {}
+            Err(fault) => return self.refuse_whole_batch(fault),
+        }
         if self.shards.is_some() {
             match self.find_batch_shard(survey).await? {
                 Ok(found) => survey = found,
@@ -148,7 +153,9 @@ impl Session {
         }
         match self.perform_on(None).await {
             Ok(true) => {
-                self.message(first)?;
+                if let Some(first) = self.plugged_message(first).await? {
+                    self.message(first)?;
+                }
                 Ok(Taken::Done)
             }
             Ok(false) => Ok(Taken::NotNow),

@@ -20,6 +20,7 @@ use super::Session;
 use super::filling::{DependsOn, Filling};
 use super::judge::{judge, with_text};
 use super::pins::Pins;
+use super::plugged::Judges;
 use super::request::Request;
 use crate::caching::tags::{self, Forms as _, Naming};
 use crate::caching::verdict::Plans;
@@ -44,6 +45,8 @@ pub(super) struct Terms {
     pub facts: Arc<Facts>,
     /// Of the catalog that the plans are made by.
     pub families: u64,
+    /// The plugins that were asked of it.
+    pub judges: Option<Judges>,
 }
 
 /// One execution of a statement.
@@ -168,6 +171,7 @@ impl Session {
             plans,
             facts: Arc::clone(facts),
             families: catalog.families(),
+            judges: self.flow.plugged.as_ref().and_then(|plugged| plugged.result.clone()),
         }))
     }
 
@@ -286,6 +290,12 @@ impl Session {
         let database = &self.shared.account.database;
         let (catalog, space) = (database.catalog(), database.space());
         let mut on = DependsOn::default();
+        if let Some(Judges { tags, .. }) = terms.judges.as_ref().filter(|judges| !judges.tags.is_empty()) {
+            let by = Naming { catalog: &catalog, space };
+            tags.iter().for_each(|name| tags::read_named(name, by, &mut on.tags));
+            let tables = terms.caching.plugin_tables.iter();
+            on.vouched.extend(tables.filter_map(|name| catalog.table_slot(&tags::relation_named(name))));
+        }
         with_text(asked.sql, self.wants.rules(), |literals, _| {
             let values = self.values(asked, literals);
             let mut name = Vec::new();

@@ -112,6 +112,7 @@ impl Session {
         if served_here {
             rows.extend(self.cache_told(&request, &facts, sql));
         }
+        rows.extend(self.plugins_told(sql, &facts, &verdict));
         if wanted.is_none()
             && let Some(route) = self.set_route()
         {

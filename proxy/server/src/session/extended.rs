@@ -68,25 +68,42 @@ impl Session {
                 Err(fault) => return self.refuse_batch(fault),
             }
         }
-        let header = match self.shards.is_some() {
-            true => self.filled_message(header).await?,
-            false => Some(header),
-        };
+        let mut header = self.plugged_message(header).await?;
+        if let Some(plugged) = header.filter(|_| self.shards.is_some()) {
+            header = self.filled_message(plugged).await?;
+        }
         if let Some(header) = header {
             self.message(header)?;
         }
         Ok(Taken::Done)
     }
 
+    /// Asks plugins of the message at the front of the inbox. `None`: it is refused.
+    pub(super) async fn plugged_message(&mut self, header: Header) -> Result<Option<Header>, Fault> {
+        if header.tag != b'B' {
+            return Ok(Some(header));
+        }
+        match self.plug_bind(header).await {
+            Ok(header) => Ok(Some(header)),
+            Err(fault) => self.refused_message(header, fault).map(|()| None),
+        }
+    }
+
+    /// The server refuses in place of the message at the front of the inbox.
+    fn refused_message(&mut self, header: Header, fault: Fault) -> Result<(), Fault> {
+        if self.flow.ends() {
+            return Err(fault);
+        }
+        self.io.from_client.consume(header.frame_len());
+        self.send_refused_message(fault);
+        Ok(())
+    }
+
     /// Fills the message at the front of the inbox with ids. `None`: it is refused.
     async fn filled_message(&mut self, header: Header) -> Result<Option<Header>, Fault> {
         match self.fill_batch(header.frame_len(), header.tag == b'P').await {
             Ok(_) => Ok(Header::peek(self.io.from_client.bytes())?),
-            Err(fault) => {
-                self.io.from_client.consume(header.frame_len());
-                self.send_refused_message(fault);
-                Ok(None)
-            }
+            Err(fault) => self.refused_message(header, fault).map(|()| None),
         }
     }
 

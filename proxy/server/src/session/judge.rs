@@ -228,7 +228,7 @@ impl Session {
 }
 
 /// Looks at a text's literals, and whether it may have a comment.
-pub(super) fn with_text<T>(sql: &[u8], rules: LexRules, look: impl FnOnce(&[Literal], bool) -> T) -> T {
+pub(crate) fn with_text<T>(sql: &[u8], rules: LexRules, look: impl FnOnce(&[Literal], bool) -> T) -> T {
     ANALYZER.with_borrow_mut(|analyzer| {
         let analyzer = analyzer.get_or_insert_with(|| Analyzer::new(TEMPLATES_DEFAULT));
         let analysis = analyzer.analyze(sql, rules);

@@ -26,6 +26,7 @@ mod notes;
 pub mod opening;
 mod overrun;
 mod pins;
+mod plugged;
 mod prepare;
 mod relay;
 mod request;
@@ -40,6 +41,7 @@ mod told;
 mod wants;
 mod written;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -58,6 +60,7 @@ use meter::Meter;
 use notes::Note;
 pub use opening::Opening;
 use pins::Pins;
+use plugged::Plugged;
 use shards::{Ruled, Shards};
 use statements::Statements;
 use steer::Steering;
@@ -66,6 +69,7 @@ use wants::Wants;
 use crate::caching::ResultCache;
 use crate::fault::Fault;
 use crate::metrics::{Side, Usage, WorkerCounters};
+use crate::plugins::asked::Asking;
 use crate::policies::Policies;
 use crate::session::statements::Registry;
 use crate::upstream::account::{Account, Reported};
@@ -137,6 +141,10 @@ pub struct Session {
     ruled: Option<Ruled>,
     /// None if its database has no shards.
     shards: Option<Box<Shards>>,
+    /// The session as plugins see it.
+    asking: Option<Arc<Asking>>,
+    /// Its own names for statements that plugins have rewritten.
+    rewritten: VecDeque<bytes::Bytes>,
 }
 
 /// Where in the conversation the session is.
@@ -185,6 +193,10 @@ struct Flow {
     retry: retry::Retry,
     /// What the rules said of the request at the front of the inbox, which has to wait.
     admission: Option<Box<admission::Admission>>,
+    /// What plugins said of it.
+    plugged: Option<Box<Plugged>>,
+    /// A message has come that tells of writes which plugins are to hear of first.
+    unheard: bool,
     /// The messages on their way were admitted as a batch.
     admitted: bool,
     /// Nothing was under way before the request that is being sent, and nothing of it ends a transaction.
@@ -255,6 +267,8 @@ impl Session {
             steering,
             ruled: None,
             shards,
+            asking: None,
+            rewritten: VecDeque::new(),
         }
     }
 
@@ -301,7 +315,7 @@ impl Session {
                 Wake::Overrun => self.cancel_overrun(),
                 Wake::Idleness => return Err(begin::idle_too_long()),
                 Wake::Parted(fault) => return Err(fault),
-                Wake::Event(Event::Server) => self.relay()?,
+                Wake::Event(Event::Server) => self.relay_heard().await?,
                 Wake::Event(Event::ServerGone(error)) => {
                     if let Some(end) = self.server_gone(&error)? {
                         return Ok(end);

@@ -34,6 +34,10 @@ impl Session {
             if self.io.unscanned().len() < needed {
                 break;
             }
+            if header.tag == b'C' && self.waits_for_plugins(header) {
+                self.flow.unheard = true;
+                break;
+            }
             visible |= self.makes_visible(header);
             self.frame(header)?;
             if self.flow.forsaken {
@@ -58,7 +62,7 @@ impl Session {
 
     /// Whether this message may tell the client that what it wrote is there for all to see: the end of a transaction,
     /// or of a statement outside of one.
-    fn makes_visible(&self, header: Header) -> bool {
+    pub(super) fn makes_visible(&self, header: Header) -> bool {
         let body = self.io.unscanned().get(5..header.frame_len()).unwrap_or_default();
         match header.tag {
             b'C' => self.status == TransactionStatus::Idle || body.starts_with(b"COMMIT"),

@@ -76,7 +76,7 @@ impl Session {
     pub(super) async fn take_requests(&mut self) -> Result<bool, Fault> {
         loop {
             match self.take_request().await? {
-                Taken::Done => {}
+                Taken::Done => self.flow.plugged = None,
                 Taken::NotNow => return Ok(false),
                 Taken::Goodbye => return Ok(true),
             }

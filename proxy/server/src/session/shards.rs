@@ -156,7 +156,12 @@ impl Session {
 /// The policies of inner sessions: what the rules say was said of the client's own statement, and is [`Ruled`].
 fn no_policies() -> Arc<ArcSwap<Policies>> {
     static NONE: std::sync::OnceLock<Arc<ArcSwap<Policies>>> = std::sync::OnceLock::new();
-    let none =
-        || Arc::new(ArcSwap::from_pointee(Policies::after(None, pointsman_policy::PolicySet::default())));
+    let none = || {
+        Arc::new(ArcSwap::from_pointee(Policies::after(
+            None,
+            pointsman_policy::PolicySet::default(),
+            Arc::default(),
+        )))
+    };
     Arc::clone(NONE.get_or_init(none))
 }

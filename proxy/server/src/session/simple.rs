@@ -30,6 +30,13 @@ impl Session {
             return Ok(taken);
         }
         let Some(mut judged) = self.judge_query(frame_len) else { return self.malformed(frame_len).await };
+        if self.shared.policies.load().set.names_plugins() {
+            match self.plug_query(header, judged).await? {
+                Ok(found) => (header, judged) = found,
+                Err(taken) => return Ok(taken),
+            }
+            frame_len = header.frame_len();
+        }
         if self.shards.is_some() {
             match self.find_shard(header, judged).await? {
                 Ok(found) => (header, judged) = found,

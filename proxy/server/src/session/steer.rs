@@ -91,11 +91,22 @@ impl Session {
         if policies.set.is_empty() {
             return None;
         }
-        self.steering.follow(Arc::clone(&policies), &self.meter.about, self.wants.client());
+        self.follow_policies(&policies);
         let Steering { policies, bits, .. } = &self.steering;
         let set = &policies.set;
         let template = asked.verdict.rules(asked.facts, set);
         Some(self.with_view(asked, set.asks_text(&template, bits), |view| set.decide(&template, bits, view)))
+    }
+
+    /// Follows a change of the policies, or of what this session is to them.
+    pub(super) fn follow_policies(&mut self, policies: &Arc<Policies>) {
+        self.steering.follow(Arc::clone(policies), &self.meter.about, self.wants.client());
+    }
+
+    /// Whether a rule that can match a statement names plugins, by the policies that the session follows.
+    pub(super) fn may_ask_plugins(&self, facts: &Facts, verdict: &Verdict) -> bool {
+        let Steering { policies, bits, .. } = &self.steering;
+        policies.set.asks_plugins(&verdict.rules(facts, &policies.set), bits)
     }
 
     /// Shows a statement to a rule; its literals and comments only where `text` is asked for.
@@ -126,7 +137,8 @@ impl Session {
         if asked.verdict.marks.has(Marks::STATE) {
             check_own_settings(asked.facts)?;
         }
-        let Some(decision) = self.decide(asked) else { return Ok(None) };
+        let Some(mut decision) = self.decide(asked) else { return Ok(None) };
+        self.apply_plugged(&mut decision)?;
         let policies = self.steering.policies();
         let identity = self.identity();
         policies.note(&decision, &identity, asked.facts);

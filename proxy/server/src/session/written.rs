@@ -13,6 +13,7 @@ use super::Session;
 use super::cached::Execution;
 use super::held::Held;
 use super::judge::{Marks, Verdict, with_text};
+use super::plugged::Unheard;
 use crate::caching::tags;
 
 /// Writes that may be committing at once on one connection; more are everything.
@@ -32,6 +33,8 @@ pub(super) struct Written {
     made_by: (u64, u64),
     /// It may change who may read what in every database.
     roles: bool,
+    /// What plugins are to hear of before its commit is told.
+    unheard: Vec<Unheard>,
 }
 
 impl Written {
@@ -74,6 +77,24 @@ impl Session {
         let made_by = (catalog.families(), policies.set.version());
         let roles = facts.statements.iter().any(|one| one.kind == Kind::Ddl && one.writes.is_empty());
         self.note_tags(&tags, made_by, roles);
+        if let Some(plugged) = &mut self.flow.plugged
+            && let Some(Held { written: Some(written), .. }) = &mut self.held
+        {
+            written.unheard.append(plugged.unheard());
+        }
+    }
+
+    /// What was written on the connection held that plugins have not heard of.
+    pub(super) fn unheard(&mut self) -> Option<&mut Vec<Unheard>> {
+        let written = self.held.as_mut()?.written.as_mut()?;
+        Some(&mut written.unheard).filter(|unheard| !unheard.is_empty())
+    }
+
+    /// Plugins say that this has changed, too.
+    pub(super) fn add_changed(&mut self, tags: &Tags) {
+        if let Some(Held { written: Some(written), .. }) = &mut self.held {
+            written.tags.add_all(tags);
+        }
     }
 
     /// Something is about to be sent of which it is not known what it writes.
@@ -91,7 +112,8 @@ impl Session {
         let Some(held) = &mut self.held else { return };
         let written = held.written.get_or_insert_with(|| {
             let tags = Tags::new();
-            Box::new(Written { ledger, tags, open: Vec::new(), open_all: false, made_by, roles: false })
+            let (open, unheard) = (Vec::new(), Vec::new());
+            Box::new(Written { ledger, tags, open, open_all: false, made_by, roles: false, unheard })
         });
         written.tags.add_all(tags);
         written.roles |= roles;
@@ -146,6 +168,7 @@ impl Session {
             self.shared.cluster.databases().iter().for_each(|other| other.forget_results());
         }
         if ended {
+            // What plugins did not hear of was rolled back.
             *slot = None;
         } else {
             written.tags = marked;

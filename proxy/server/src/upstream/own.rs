@@ -51,8 +51,29 @@ impl std::ops::Deref for Own {
     }
 }
 
-/// Connects to `database` on `server` as the cluster's own user, within `limit`. Every name in our questions is
-/// looked up in `pg_catalog` alone, whatever users put on their search paths.
+/// What a connection is for.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose {
+    /// Our own questions: every name is looked up in `pg_catalog` alone, whatever users put on their search paths.
+    Ours,
+    /// Questions of plugins, which name users' relations; none takes longer than this.
+    Lookup {
+        /// The longest that one may take.
+        limit: Duration,
+    },
+}
+
+impl Purpose {
+    fn options(self) -> String {
+        const READS: &str = "-c default_transaction_read_only=on";
+        match self {
+            Self::Ours => format!("-c search_path=pg_catalog {READS}"),
+            Self::Lookup { limit } => format!("-c statement_timeout={} {READS}", limit.as_millis().max(1)),
+        }
+    }
+}
+
+/// Connects to `database` on `server` as the cluster's own user, within `limit`, for our own questions.
 ///
 /// # Errors
 /// 08001 or the server's SQLSTATE, with the cause.
@@ -62,13 +83,27 @@ pub async fn connect(
     database: &str,
     limit: Duration,
 ) -> Result<Own, Fault> {
+    connect_for(Purpose::Ours, cluster, server, database, limit).await
+}
+
+/// The same for some purpose.
+///
+/// # Errors
+/// 08001 or the server's SQLSTATE, with the cause.
+pub async fn connect_for(
+    purpose: Purpose,
+    cluster: &ClusterConfig,
+    server: &Arc<Server>,
+    database: &str,
+    limit: Duration,
+) -> Result<Own, Fault> {
     let address = &server.config.address;
     let work = async {
         let stream = open(&server.config, server.config.tls.mode == TlsMode::Allow).await?;
         let encrypted = stream.is_tls();
-        match log_in(cluster, address, database, stream).await {
+        match log_in(purpose, (cluster, address), database, stream).await {
             Err(fault) if goes_other_way(&server.config, encrypted, &fault) => {
-                log_in(cluster, address, database, open(&server.config, encrypted).await?).await
+                log_in(purpose, (cluster, address), database, open(&server.config, encrypted).await?).await
             }
             outcome => outcome,
         }
@@ -88,8 +123,8 @@ pub async fn connect(
 }
 
 async fn log_in(
-    cluster: &ClusterConfig,
-    address: &Address,
+    purpose: Purpose,
+    (cluster, address): (&ClusterConfig, &Address),
     database: &str,
     stream: Stream,
 ) -> Result<(tokio_postgres::Client, tokio_postgres::Connection<Stream, NoTlsStream>), Fault> {
@@ -98,7 +133,7 @@ async fn log_in(
         .user(&cluster.user)
         .dbname(database)
         .application_name("pointsman")
-        .options("-c search_path=pg_catalog -c default_transaction_read_only=on")
+        .options(purpose.options())
         // The stream is under TLS already where the configuration says so.
         .ssl_mode(SslMode::Disable);
     if let Some(password) = &cluster.password {

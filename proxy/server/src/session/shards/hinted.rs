@@ -25,6 +25,9 @@ static HINTED: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Find
 impl Session {
     /// The shard that is asked for, whatever the text says. A row that would move to another shard is none's to write.
     pub(super) fn hinted(&self, sql: &[u8], planned: &Planned) -> Result<Option<Picked>, Fault> {
+        if let Some(shard) = self.flow.plugged.as_ref().and_then(|plugged| plugged.shard) {
+            return self.shard_of_plugin(shard).map(Some);
+        }
         let Some(text) = self.hinted_key(sql) else { return Ok(None) };
         if matches!(&planned.plan.many, Many::Refused(Refusal { why: Why::KeyUpdate, .. })) {
             return Ok(None);
@@ -36,6 +39,19 @@ impl Session {
         })?;
         let shard = of.function.shard(&[key], of.shards).map_err(no_shard)?;
         Ok(Some(Picked::Shards(ShardSet::one(shard))))
+    }
+
+    /// The shard that a plugin names by its number.
+    fn shard_of_plugin(&self, shard: u32) -> Result<Picked, Fault> {
+        let shards = self.shard_of()?.shards;
+        let there = usize::try_from(shard).ok().filter(|shard| *shard < shards);
+        let shard = there.ok_or_else(|| {
+            Fault::pointsman(
+                "58000",
+                format!("a plugin asked for shard {shard}, and there are 0 to {}", shards - 1),
+            )
+        })?;
+        Ok(Picked::Shards(ShardSet::one(shard)))
     }
 
     fn hinted_key(&self, sql: &[u8]) -> Option<String> {

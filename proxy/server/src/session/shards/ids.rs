@@ -60,7 +60,7 @@ impl Session {
     }
 
     /// Puts this in the place of so many bytes at the front of the inbox.
-    pub(super) fn replace_front(&mut self, len: usize, mut by: Buffer) -> Option<Header> {
+    pub(in crate::session) fn replace_front(&mut self, len: usize, mut by: Buffer) -> Option<Header> {
         let now = Header::peek(by.bytes()).ok().flatten()?;
         self.io.from_client.consume(len);
         by.extend(self.io.from_client.bytes());

@@ -1,0 +1,208 @@
+//! What plugins look up: read-only SQL, as the cluster's own user, on a replica that is up to date enough for reads, else on
+//! the primary. Connections are kept for the next question, a few for each database.
+//!
+//! A text is proven to read before it is asked, by the same facts and catalog as a client's; the connection is read-only
+//! besides. It is asked as `PREPARE` and `EXECUTE`, for these answer in text form, and its parameters become literals.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::{StreamExt, pin_mut};
+use pointsman_plugin_host::{Lookup, LookupError, LookupFuture, LookupLimits, LookupRequest, Rows};
+use pointsman_policy::{Access, Class, classify};
+use pointsman_sql::{Facts, LexRules, quote_literal};
+use tokio::sync::Semaphore;
+use tokio_postgres::SimpleQueryMessage;
+
+use crate::clusters::Clusters;
+use crate::session::judge::judge;
+use crate::upstream::cluster::Cluster;
+use crate::upstream::own::{self, Own, Purpose};
+use crate::upstream::server::Server;
+
+/// Connections that all plugins together may have to one database.
+const CONNECTIONS_MAX: usize = 16;
+/// Statements that are kept prepared on one connection; then it is replaced.
+const PREPARED_MAX: usize = 64;
+
+/// Answers lookups, once it knows the clusters.
+#[derive(Clone, Default)]
+pub struct Lookups(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    clusters: OnceLock<Weak<Clusters>>,
+    databases: Mutex<HashMap<String, Arc<Asking>>>,
+}
+
+/// The connections to one database.
+struct Asking {
+    permits: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// A connection with what is prepared on it.
+struct Connection {
+    own: Own,
+    prepared: HashMap<u64, Box<str>>,
+}
+
+impl Lookups {
+    /// The clusters are there.
+    pub fn begin(&self, clusters: &Arc<Clusters>) {
+        self.0.clusters.get_or_init(|| Arc::downgrade(clusters));
+    }
+}
+
+impl Inner {
+    fn asking(&self, database: &str) -> Arc<Asking> {
+        let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = databases.entry(database.to_owned()).or_insert_with(|| {
+            Arc::new(Asking { permits: Semaphore::new(CONNECTIONS_MAX), idle: Mutex::default() })
+        });
+        Arc::clone(known)
+    }
+
+    /// The server to ask, and the database's name there.
+    fn server(&self, database: &str) -> Result<(Arc<Cluster>, Arc<Server>, String), LookupError> {
+        let unavailable = |why: &str| LookupError::Unavailable(why.to_owned());
+        let clusters =
+            self.clusters.get().and_then(Weak::upgrade).ok_or_else(|| unavailable("no clusters"))?;
+        if clusters.find_group(database).is_some() {
+            return Err(unavailable("the database is spread over shards, and a lookup asks one server"));
+        }
+        let (cluster, name) = clusters.find(database).ok_or_else(|| unavailable("no such database"))?;
+        let servers = cluster.servers();
+        let terms = cluster.read_terms();
+        let fresh = |server: &&Arc<Server>| {
+            server.is_readable_replica() && terms.max_lag.is_none_or(|most| server.lag() <= most)
+        };
+        let nearest = servers.iter().filter(fresh).min_by_key(|server| server.round_trip());
+        let primary = || cluster.primary().and_then(|index| servers.get(index));
+        let server = nearest.or_else(primary).cloned().ok_or_else(|| unavailable("no server answers"))?;
+        Ok((cluster, server, name))
+    }
+}
+
+impl Lookup for Lookups {
+    fn query(&self, request: LookupRequest) -> LookupFuture {
+        let lookups = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (cluster, server, database) = lookups.server(&request.database)?;
+            proven_to_read(&request.sql, &cluster, &database)?;
+            let asking = lookups.asking(&request.database);
+            let permit = asking.permits.acquire().await;
+            let _permit = permit.map_err(|_| LookupError::Unavailable("shutting down".to_owned()))?;
+            let mut connection = match asking.take(&server) {
+                Some(connection) => connection,
+                None => connect(&cluster, &server, &database, request.deadline).await?,
+            };
+            let answer = connection.ask(&request.sql, &request.params, request.limits).await;
+            // One that failed midway has rows on their way that nobody reads.
+            if matches!(answer, Ok(_) | Err(LookupError::Failed { .. })) {
+                asking.give_back(connection);
+            }
+            answer
+        })
+    }
+}
+
+/// Whether a text only reads, as the database's catalog says.
+fn proven_to_read(sql: &str, cluster: &Arc<Cluster>, database: &str) -> Result<(), LookupError> {
+    let catalog = cluster.database(database).catalog().clone();
+    let judged = judge(sql.as_bytes(), LexRules::default(), &catalog);
+    let facts: &Facts = &judged.facts;
+    let class: Class = classify(facts, &catalog);
+    if facts.single().is_none() {
+        return Err(LookupError::Refused("it is not one statement that is understood".to_owned()));
+    }
+    if class.access != Access::Read {
+        let reasons: Vec<String> = class.reasons.iter().map(ToString::to_string).collect();
+        return Err(LookupError::Refused(format!("it is not proven to read only: {}", reasons.join("; "))));
+    }
+    Ok(())
+}
+
+async fn connect(
+    cluster: &Arc<Cluster>,
+    server: &Arc<Server>,
+    database: &str,
+    limit: Duration,
+) -> Result<Connection, LookupError> {
+    let config = cluster.config();
+    let own = own::connect_for(Purpose::Lookup { limit }, &config, server, database, limit).await;
+    let own = own.map_err(|fault| LookupError::Unavailable(fault.to_string()))?;
+    Ok(Connection { own, prepared: HashMap::new() })
+}
+
+impl Asking {
+    /// A connection to this server that nobody uses; those to others are closed.
+    fn take(&self, server: &Arc<Server>) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|connection| connection.own.leads_to(server) && !connection.own.is_closed());
+        idle.pop()
+    }
+
+    fn give_back(&self, connection: Connection) {
+        if connection.prepared.len() < PREPARED_MAX {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+    }
+}
+
+impl Connection {
+    async fn ask(
+        &mut self,
+        sql: &str,
+        params: &[Option<String>],
+        limits: LookupLimits,
+    ) -> Result<Rows, LookupError> {
+        let mut hasher = DefaultHasher::new();
+        sql.hash(&mut hasher);
+        let id = hasher.finish();
+        if self.prepared.get(&id).is_none_or(|known| **known != *sql) {
+            // In brackets, for a comment at its end may not hide what follows; on a line of its own, for one may begin there.
+            self.own.batch_execute(&format!("PREPARE lookup_{id:x} AS {sql}\n")).await.map_err(told)?;
+            self.prepared.insert(id, sql.into());
+        }
+        let given: Vec<String> = params
+            .iter()
+            .map(|value| value.as_deref().map_or_else(|| "NULL".to_owned(), quote_literal))
+            .collect();
+        let arguments = if given.is_empty() { String::new() } else { format!(" ({})", given.join(", ")) };
+        let answer = self.own.simple_query_raw(&format!("EXECUTE lookup_{id:x}{arguments}")).await;
+        let answer = answer.map_err(told)?;
+        pin_mut!(answer);
+        let (mut rows, mut bytes) = (Rows::default(), 0);
+        while let Some(message) = answer.next().await {
+            match message.map_err(told)? {
+                SimpleQueryMessage::RowDescription(columns) => {
+                    rows.columns = columns.iter().map(|column| column.name().to_owned()).collect();
+                }
+                SimpleQueryMessage::Row(row) => {
+                    let values = (0..row.len()).map(|at| row.try_get(at).map(|text| text.map(str::to_owned)));
+                    let row = values.collect::<Result<Vec<_>, _>>().map_err(told)?;
+                    bytes += row.iter().flatten().map(String::len).sum::<usize>();
+                    rows.rows.push(row);
+                    if rows.rows.len() > limits.rows_max || bytes > limits.bytes_max {
+                        return Err(LookupError::TooLarge);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn told(error: tokio_postgres::Error) -> LookupError {
+    match error.as_db_error() {
+        Some(said) => LookupError::Failed {
+            sqlstate: said.code().code().to_owned(),
+            message: said.message().to_owned(),
+        },
+        None => LookupError::Unavailable(own::why(&error)),
+    }
+}

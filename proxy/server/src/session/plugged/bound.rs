@@ -1,0 +1,221 @@
+//! Plugins before statements of the extended protocol: asked at each `Bind`, when the values are known. A rewritten statement
+//! takes the place of an unnamed one of the same batch; else the session prepares it under a name of its own, once.
+
+use bytes::{Bytes, BytesMut};
+use pointsman_plugin_host::{Parameter, Rewrite, Value};
+use pointsman_wire::frame::Header;
+use pointsman_wire::frontend::{Bind, BindParameters, Parse};
+
+use super::super::admission::Named;
+use super::super::statements::{GLOBAL_PREFIX, Origin};
+use super::super::{Session, message};
+use super::{Execution, Outcome, Plugged, as_query};
+use crate::fault::Fault;
+use crate::plugins::asked::Asked;
+use crate::transport::buffer::Buffer;
+
+/// Rewritten statements that a session keeps prepared; of more, the one that was rewritten first is forgotten.
+const REWRITTEN_MAX: usize = 64;
+
+/// A batch on its way past the plugins: its messages, some of them in other words.
+#[derive(Default)]
+struct Passing {
+    frames: Vec<Bytes>,
+    /// Where the last unnamed statement is prepared, if nothing was bound to it yet.
+    unnamed: Option<usize>,
+    parsed: Vec<(Bytes, Named, Bytes)>,
+    executions: Vec<Execution>,
+    shard: Option<u32>,
+    asked: bool,
+    changed: bool,
+}
+
+impl Session {
+    /// Asks the plugins that rules name for the statements of the batch at the front of the inbox. Whether it reads otherwise
+    /// now.
+    pub(in crate::session) async fn plug_batch(&mut self, len: usize) -> Result<bool, Fault> {
+        if !self.may_be_plugged() {
+            return Ok(false);
+        }
+        let mut rest = Bytes::copy_from_slice(self.io.from_client.bytes().get(..len).unwrap_or_default());
+        let mut passing = Passing::default();
+        while let Some(header) = Header::peek(&rest)? {
+            if rest.len() < header.frame_len() {
+                break;
+            }
+            let frame = rest.split_to(header.frame_len());
+            match header.tag {
+                b'P' => self.pass_parse(frame, &mut passing),
+                b'B' => self.pass_bind(frame, &mut passing).await?,
+                _ => passing.frames.push(frame),
+            }
+        }
+        let Passing { frames, executions, shard, asked, changed, .. } = passing;
+        if !asked {
+            return Ok(false);
+        }
+        self.flow.plugged =
+            Some(Box::new(Plugged { executions: executions.into(), shard, ..Plugged::default() }));
+        if changed {
+            let mut replaced = Buffer::default();
+            frames.iter().for_each(|frame| replaced.extend(frame));
+            self.replace_front(len, replaced);
+        }
+        Ok(changed)
+    }
+
+    /// The same for the `Bind` at the front of the inbox, on a connection that is held.
+    pub(in crate::session) async fn plug_bind(&mut self, header: Header) -> Result<Header, Fault> {
+        let changed = self.plug_batch(header.frame_len()).await?;
+        let now = if changed { Header::peek(self.io.from_client.bytes())? } else { None };
+        Ok(now.unwrap_or(header))
+    }
+
+    /// Whether plugins may have something to say of the request at the front of the inbox, and have not said it.
+    fn may_be_plugged(&self) -> bool {
+        self.flow.plugged.is_none()
+            && self.flow.admission.is_none()
+            && self.ruled.is_none()
+            && self.shared.policies.load().set.names_plugins()
+    }
+
+    fn pass_parse(&mut self, frame: Bytes, passing: &mut Passing) {
+        if let Ok(Parse { name, sql, parameter_types }) = Parse::decode(&frame[5..]) {
+            let judged = self.judged(sql);
+            let named = Named { facts: judged.facts, verdict: judged.verdict, sql: frame.slice_ref(sql) };
+            passing.unnamed = name.is_empty().then_some(passing.frames.len());
+            passing.parsed.push((frame.slice_ref(name), named, frame.slice_ref(parameter_types.raw())));
+        }
+        passing.frames.push(frame);
+    }
+
+    async fn pass_bind(&mut self, frame: Bytes, passing: &mut Passing) -> Result<(), Fault> {
+        let Ok(bind) = Bind::decode(&frame[5..]) else {
+            passing.frames.push(frame);
+            return Ok(());
+        };
+        let own = passing.parsed.iter().rev().find(|(name, ..)| *name == bind.statement);
+        let known = own.map(|(_, named, types)| (named.clone(), types.clone()));
+        let known = known.or_else(|| {
+            let types = self.text_and_types(bind.statement).map(|(_, types)| types);
+            Some((self.named(bind.statement)?, types.unwrap_or_default()))
+        });
+        let Some((named, types)) = known else {
+            passing.frames.push(frame);
+            return Ok(());
+        };
+        let execution = self.ask_of_bound(&frame, &bind, (&named, types), passing).await?;
+        passing.executions.push(execution);
+        Ok(())
+    }
+
+    /// Asks of one `Bind`, and puts it, or what stands in its place, among the frames.
+    async fn ask_of_bound(
+        &mut self,
+        frame: &Bytes,
+        bind: &Bind<'_>,
+        (named, types): (&Named, Bytes),
+        passing: &mut Passing,
+    ) -> Result<Execution, Fault> {
+        let reusable = passing.unnamed.take().filter(|_| bind.statement.is_empty());
+        let question = if self.is_plugged(&named.facts, &named.verdict) {
+            let statement = Asked {
+                sql: named.sql.clone(),
+                rules: self.wants.rules(),
+                facts: named.facts.clone(),
+                body: None,
+                bound: frame.slice_ref(bind.rest),
+                types: self.parameter_types(bind.statement, &types),
+            };
+            self.question(statement, &named.facts, &named.verdict)
+        } else {
+            None
+        };
+        let Some(question) = question else {
+            passing.frames.push(frame.clone());
+            return Ok(Execution::default());
+        };
+        passing.asked = true;
+        let bound = std::sync::Arc::clone(&question.statement);
+        let (outcome, judges) = self.ask_plugins(question).await?;
+        let (changes, rewrite) = match outcome {
+            Outcome::Answered(rows) => {
+                (None, Some(Rewrite { sql: as_query(&rows), params: Some(Vec::new()) }))
+            }
+            Outcome::Goes(changes) => {
+                let rewrite = changes.rewrite.clone();
+                (Some(changes), rewrite)
+            }
+        };
+        passing.shard = changes.as_ref().and_then(super::shard_of).or(passing.shard);
+        let execution = Execution { asked: changes.is_some().then_some(judges), changes };
+        let Some(Rewrite { sql, params }) = rewrite else {
+            passing.frames.push(frame.clone());
+            return Ok(execution);
+        };
+        passing.changed = true;
+        let (rest, types) = match params {
+            None => (frame.slice_ref(bind.rest), types),
+            Some(params) => {
+                let (rest, types) = encoded(&params, &bound);
+                (rest, types.iter().flat_map(|oid| oid.to_be_bytes()).collect())
+            }
+        };
+        let statement = match reusable {
+            Some(at) => {
+                passing.frames[at] = parse_frame(&sql, &types);
+                Bytes::new()
+            }
+            None => self.prepare_rewritten(&sql, types),
+        };
+        let mut out = Buffer::default();
+        message::frame(&mut out, b'B', &[bind.portal, b"\0", &statement, b"\0", &rest]);
+        passing.frames.push(Bytes::copy_from_slice(out.bytes()));
+        Ok(execution)
+    }
+
+    /// The session's own name for a statement of a plugin's making.
+    fn prepare_rewritten(&mut self, sql: &str, types: Bytes) -> Bytes {
+        let judged = self.judged(sql.as_bytes());
+        let origin =
+            Origin::Protocol { sql: Bytes::copy_from_slice(sql.as_bytes()), types, under: self.under() };
+        let prepared = self.shared.registry.get(origin, &judged);
+        let name = Bytes::from(format!("{GLOBAL_PREFIX}rewritten_{}", prepared.id));
+        if self.statements.get(&name).is_none() {
+            self.statements.define(&name, prepared);
+            self.rewritten.push_back(name.clone());
+            if self.rewritten.len() > REWRITTEN_MAX
+                && let Some(oldest) = self.rewritten.pop_front()
+            {
+                self.statements.remove(&oldest);
+            }
+        }
+        name
+    }
+}
+
+/// A `Parse` of an unnamed statement; `types` as `Parse` carries them, without their number.
+fn parse_frame(sql: &str, types: &[u8]) -> Bytes {
+    let count = u16::try_from(types.len() / 4).unwrap_or(u16::MAX).to_be_bytes();
+    let mut out = Buffer::default();
+    message::frame(&mut out, b'P', &[b"\0", sql.as_bytes(), b"\0", &count, types]);
+    Bytes::copy_from_slice(out.bytes())
+}
+
+/// What a `Bind` holds after its names for these parameters, with the result's formats of `before`; and their types.
+pub(super) fn encoded(params: &[Parameter], before: &Asked) -> (Bytes, Vec<u32>) {
+    let formats = params.iter().map(|param| i16::from(matches!(param.value, Value::Binary(_)))).collect();
+    let values = params
+        .iter()
+        .map(|param| match &param.value {
+            Value::Null => None,
+            Value::Text(text) => Some(text.as_bytes()),
+            Value::Binary(bytes) => Some(bytes.as_slice()),
+        })
+        .collect();
+    let result_formats =
+        BindParameters::decode(&before.bound).map(|bound| bound.result_formats).unwrap_or_default();
+    let mut rest = BytesMut::new();
+    BindParameters { formats, values, result_formats }.encode(&mut rest);
+    (rest.freeze(), params.iter().map(|param| param.type_oid).collect())
+}
