@@ -29,7 +29,7 @@ pub(super) fn build(dir: &Path) -> Result<PathBuf> {
         // The tool does not write over what it made before.
         std::fs::remove_dir_all(dir.join("bindings"))?;
     }
-    for (tool, arguments, hint) in tools(&name, language) {
+    for (tool, arguments, hint) in tools(dir, &name, language)? {
         let status = Command::new(tool).args(&arguments).current_dir(dir).status().map_err(|error| {
             let hint = if error.kind() == ErrorKind::NotFound { hint } else { "" };
             Error::new(error.kind(), format!("{tool}: {error}{hint}"))
@@ -115,16 +115,19 @@ pub(super) fn target(dir: &Path) -> PathBuf {
     dir.ancestors().find(workspace).unwrap_or(&dir).join("target")
 }
 
-fn tools(name: &str, language: Language) -> Vec<Tool> {
+fn tools(dir: &Path, name: &str, language: Language) -> Result<Vec<Tool>> {
     let words = |text: &str| text.replace("NAME", name).split(' ').map(str::to_owned).collect::<Vec<_>>();
-    match language {
+    Ok(match language {
         Language::Rust => {
             let hint = ": Rust builds plugins (rustup target add wasm32-unknown-unknown)";
             vec![("cargo", words(&format!("build --release --target {TARGET}")), hint)]
         }
         Language::Js => {
-            let arguments = "--wit wit --js plugin.js --module-root . -n plugin --stub-wasi --opt-size --sync -o NAME.wasm";
-            vec![("componentize-qjs", words(arguments), ": npm install --global componentize-qjs@0.4.5")]
+            let mut arguments = words(
+                "--wit wit --js plugin.js -n plugin --stub-wasi --opt-size --sync -o NAME.wasm --module-root",
+            );
+            arguments.push(modules(dir)?);
+            vec![("componentize-qjs", arguments, ": npm install --global componentize-qjs@0.4.5")]
         }
         Language::Python => {
             let hint = ": pip install componentize-py==0.25.1";
@@ -132,5 +135,14 @@ fn tools(name: &str, language: Language) -> Vec<Tool> {
             let build = words("-q -d wit -w plugin componentize --stub-wasi -p . -p sdk -o NAME.wasm plugin");
             vec![("componentize-py", bindings, hint), ("componentize-py", build, hint)]
         }
-    }
+    })
+}
+
+/// The folder that has all of a plugin's modules: its own, or that above it which has the SDK, too, if `sdk` is a link.
+fn modules(dir: &Path) -> Result<String> {
+    let dir = dir.canonicalize()?;
+    let sdk = dir.join("sdk").canonicalize()?;
+    let root = dir.ancestors().find(|root| sdk.starts_with(root)).unwrap_or(&dir);
+    let why = || Error::new(ErrorKind::InvalidInput, format!("{}: not UTF-8", root.display()));
+    root.to_str().map(str::to_owned).ok_or_else(why)
 }

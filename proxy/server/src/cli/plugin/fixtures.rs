@@ -27,9 +27,9 @@ pub(super) struct Fixtures {
     /// The capabilities that it is granted.
     #[serde(default)]
     pub(super) grants: Vec<String>,
-    /// What lookups find, by a part of their text. The first that fits answers.
+    /// What lookups find. The first that fits answers; if none does, there is no server to be asked.
     #[serde(default)]
-    pub(super) lookups: BTreeMap<String, Found>,
+    pub(super) lookups: Vec<Found>,
     /// The cases, asked in order of one plugin: what it keeps in `kv`, it keeps.
     pub(super) cases: Vec<Case>,
 }
@@ -38,6 +38,10 @@ pub(super) struct Fixtures {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Found {
+    /// A part of the lookup's text.
+    pub(super) sql: String,
+    /// Its parameters; none: whatever they are.
+    pub(super) params: Option<Vec<Option<String>>>,
     pub(super) columns: Vec<String>,
     pub(super) rows: Vec<Vec<Option<String>>>,
 }

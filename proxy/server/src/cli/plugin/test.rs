@@ -1,6 +1,5 @@
 //! `pointsman plugin test`: a plugin as the server has it, asked the cases of its fixtures.
 
-use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -100,14 +99,17 @@ fn forget(code: &Path) -> Result<()> {
     files.iter().take(old).try_for_each(|(_, file)| std::fs::remove_file(file))
 }
 
-/// What lookups find, by a part of their text.
-struct Lookups(BTreeMap<String, Found>);
+/// What lookups find.
+struct Lookups(Vec<Found>);
 
 impl Lookup for Lookups {
     fn query(&self, request: LookupRequest) -> LookupFuture {
-        let found = self.0.iter().find(|(part, _)| request.sql.contains(part.as_str()));
-        let answer = match found {
-            Some((_, Found { columns, rows })) => Ok(Rows { columns: columns.clone(), rows: rows.clone() }),
+        let fits = |found: &&Found| {
+            let same = found.params.as_ref().is_none_or(|params| *params == request.params);
+            same && request.sql.contains(&found.sql)
+        };
+        let answer = match self.0.iter().find(fits) {
+            Some(Found { columns, rows, .. }) => Ok(Rows { columns: columns.clone(), rows: rows.clone() }),
             None => Err(LookupError::Unavailable(format!("no lookup of the fixtures fits {}", request.sql))),
         };
         Box::pin(std::future::ready(answer))
