@@ -6,7 +6,7 @@
 //
 // A common table expression of the table's own name stands before the statement, so that PostgreSQL itself resolves every mention of
 // the table to the mask, however the statement is written. What the name does not reach is refused: a name with its schema, writes,
-// COPY, and whatever may keep a text for later.
+// COPY, functions that are given a name or a text to read, and whatever may keep a text for later.
 import { who } from "pointsman:plugin/session@1.0.0";
 import { relations, sql } from "pointsman:plugin/statement@1.0.0";
 import { change, pass, refuse } from "./sdk/pointsman.js";
@@ -32,6 +32,9 @@ export const lifecycle = {
 const PLAIN = ["select", "insert", "update", "delete", "merge", "copy-from", "copy-to"];
 const HARMLESS = ["transaction", "setting", "notification"];
 
+// What reads relations that the text does not name, or shows values of columns elsewhere. Also names written in escapes, which may be these.
+const INDIRECT = /\w*_to_xml|ts_stat|ts_rewrite|dblink|pg_stats|u&"/i;
+
 const isMasked = (name) => Object.hasOwn(masks, name);
 
 export const onQuery = {
@@ -40,6 +43,8 @@ export const onQuery = {
     if (!PLAIN.includes(query.kind)) {
       return refuse("42501", `${query.kind} statements are not allowed where columns are masked`);
     }
+    const indirect = INDIRECT.exec(sql());
+    if (indirect) return refuse("42501", `columns are masked: ${indirect[0]} may show them`);
     const named = relations().filter((relation) => isMasked(relation.name));
     if (named.length === 0) return pass("template-and-identity");
     const table = named[0].name;

@@ -20,6 +20,9 @@ test("what the name does not reach is refused", () => {
   assert.match(refusal("SELECT bio FROM public.agents", { relations: [{ schema: "public", ...agents.relations[0] }] }), /masked/);
   assert.match(refusal("UPDATE agents SET bio = bio", { relations: [{ name: "agents", written: true }] }), /only be read/);
   assert.match(refusal("COPY agents TO STDOUT", { kind: "copy-to", ...agents }), /only be read/);
+  for (const text of ["SELECT table_to_xml('agents', true, true, '')", "SELECT most_common_vals FROM pg_stats", 'SELECT U&"table\\005fto_xml"(1)']) {
+    assert.match(refusal(text), /may show them/);
+  }
   assert.match(refusal("PREPARE p AS TABLE agents", { kind: "prepared" }), /not allowed/);
 });
 

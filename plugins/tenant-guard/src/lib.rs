@@ -1,10 +1,11 @@
 //! Tenants keep apart: every table of theirs is read as the part that belongs to the session's tenant, and written there only.
 //!
 //! A statement is parsed, checked, changed as a tree and printed, so that PostgreSQL gets what was understood and nothing else. Each
-//! table in a `FROM` becomes `(SELECT * FROM t WHERE tenant = '7') AS t`; `UPDATE` and `DELETE` get the condition; an `INSERT` must
-//! say the tenant itself. What is not known to be harmless is refused: [`guard`] has the lists.
+//! table in a `FROM` becomes `(SELECT * FROM t WHERE tenant = '7') AS t`; `UPDATE` and `DELETE` get the condition; an `INSERT`
+//! gets the tenant's column, or must say this tenant itself. What is not known to be [`harmless`] is refused.
 
 mod guard;
+mod harmless;
 
 use std::collections::BTreeMap;
 

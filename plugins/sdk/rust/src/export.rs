@@ -15,6 +15,10 @@ macro_rules! export {
             const HOOKS: &'static [&'static str] = &[$(stringify!($hook)),+];
         }
 
+        // Built for this machine, nothing else makes one: a plugin is no dead code.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(&str) -> ::std::result::Result<$plugin, ::std::string::String> = <$plugin as $crate::Plugin>::init;
+
         #[cfg(target_arch = "wasm32")]
         #[doc(hidden)]
         mod pointsman_plugin_exports {

@@ -183,6 +183,20 @@ impl Parameter {
     pub fn text(value: impl Into<String>) -> Self {
         Self { type_oid: 0, value: Value::Text(value.into()) }
     }
+
+    /// The text form of an integer or a text, in whatever form it was sent, if the parameter's type proves that it is one. None
+    /// for `NULL` and for anything else in binary form. Stricter than [`Value::to_id`]: the same bytes are a number to one type
+    /// and a text to another.
+    #[must_use]
+    pub fn to_id(&self) -> Option<String> {
+        match (self.type_oid, &self.value) {
+            // int8, int2, int4.
+            (20 | 21 | 23, value) => value.to_id(),
+            // text, bpchar, varchar.
+            (25 | 1042 | 1043, Value::Binary(bytes)) => String::from_utf8(bytes.clone()).ok(),
+            (_, value) => value.as_text().map(str::to_owned),
+        }
+    }
 }
 
 impl Relation {

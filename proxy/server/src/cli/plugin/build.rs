@@ -3,6 +3,7 @@
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use super::Language;
 use super::new::CONTRACT;
@@ -28,7 +29,7 @@ pub(super) fn build(dir: &Path) -> Result<PathBuf> {
         // The tool does not write over what it made before.
         std::fs::remove_dir_all(dir.join("bindings"))?;
     }
-    for (tool, arguments, hint) in tools(&name, language) {
+    for (tool, arguments, hint) in tools(dir, &name, language)? {
         let status = Command::new(tool).args(&arguments).current_dir(dir).status().map_err(|error| {
             let hint = if error.kind() == ErrorKind::NotFound { hint } else { "" };
             Error::new(error.kind(), format!("{tool}: {error}{hint}"))
@@ -41,6 +42,33 @@ pub(super) fn build(dir: &Path) -> Result<PathBuf> {
         return Ok(file);
     }
     Err(Error::new(ErrorKind::NotFound, format!("{} was not made", file.display())))
+}
+
+/// The plugin in a folder, built if it is not there or older than what it is made of. Cargo knows by itself.
+pub(super) fn current(dir: &Path) -> Result<PathBuf> {
+    let language = language(dir)?;
+    let file = output(dir, &name(dir, language)?, language);
+    let fresh = match file.metadata().and_then(|meta| meta.modified()) {
+        Ok(built) if language != Language::Rust => newest(dir)? < built,
+        _ => false,
+    };
+    if fresh { Ok(file) } else { build(dir) }
+}
+
+/// When the last of a folder's own files changed: of those that are made, none counts.
+fn newest(dir: &Path) -> Result<SystemTime> {
+    const MADE: [&str; 6] = ["target", "bindings", "deps", "__pycache__", "node_modules", ".git"];
+    let mut last = SystemTime::UNIX_EPOCH;
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let meta = std::fs::metadata(&path)?;
+        if MADE.contains(&name) || path.extension().is_some_and(|extension| extension == "wasm") {
+            continue;
+        }
+        last = last.max(if meta.is_dir() { newest(&path)? } else { meta.modified()? });
+    }
+    Ok(last)
 }
 
 /// What a plugin is written in, by its files.
@@ -68,24 +96,38 @@ fn name(dir: &Path, language: Language) -> Result<String> {
 }
 
 /// Where the tool puts the plugin.
-pub(super) fn output(dir: &Path, name: &str, language: Language) -> PathBuf {
+fn output(dir: &Path, name: &str, language: Language) -> PathBuf {
     if language != Language::Rust {
         return dir.join(format!("{name}.wasm"));
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    dir.join(target).join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")))
+    target(dir).join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")))
 }
 
-fn tools(name: &str, language: Language) -> Vec<Tool> {
+/// Where what is made lies: Cargo's folder for it, which is the workspace's if the plugin belongs to one.
+pub(super) fn target(dir: &Path) -> PathBuf {
+    if let Some(target) = std::env::var_os("CARGO_TARGET_DIR") {
+        return dir.join(target);
+    }
+    let workspace = |parent: &&Path| {
+        std::fs::read_to_string(parent.join("Cargo.toml")).is_ok_and(|text| text.contains("[workspace"))
+    };
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    dir.ancestors().find(workspace).unwrap_or(&dir).join("target")
+}
+
+fn tools(dir: &Path, name: &str, language: Language) -> Result<Vec<Tool>> {
     let words = |text: &str| text.replace("NAME", name).split(' ').map(str::to_owned).collect::<Vec<_>>();
-    match language {
+    Ok(match language {
         Language::Rust => {
             let hint = ": Rust builds plugins (rustup target add wasm32-unknown-unknown)";
             vec![("cargo", words(&format!("build --release --target {TARGET}")), hint)]
         }
         Language::Js => {
-            let arguments = "--wit wit --js plugin.js --module-root . -n plugin --stub-wasi --opt-size --sync -o NAME.wasm";
-            vec![("componentize-qjs", words(arguments), ": npm install --global componentize-qjs@0.4.5")]
+            let mut arguments = words(
+                "--wit wit --js plugin.js -n plugin --stub-wasi --opt-size --sync -o NAME.wasm --module-root",
+            );
+            arguments.push(modules(dir)?);
+            vec![("componentize-qjs", arguments, ": npm install --global componentize-qjs@0.4.5")]
         }
         Language::Python => {
             let hint = ": pip install componentize-py==0.25.1";
@@ -93,5 +135,14 @@ fn tools(name: &str, language: Language) -> Vec<Tool> {
             let build = words("-q -d wit -w plugin componentize --stub-wasi -p . -p sdk -o NAME.wasm plugin");
             vec![("componentize-py", bindings, hint), ("componentize-py", build, hint)]
         }
-    }
+    })
+}
+
+/// The folder that has all of a plugin's modules: its own, or that above it which has the SDK, too, if `sdk` is a link.
+fn modules(dir: &Path) -> Result<String> {
+    let dir = dir.canonicalize()?;
+    let sdk = dir.join("sdk").canonicalize()?;
+    let root = dir.ancestors().find(|root| sdk.starts_with(root)).unwrap_or(&dir);
+    let why = || Error::new(ErrorKind::InvalidInput, format!("{}: not UTF-8", root.display()));
+    root.to_str().map(str::to_owned).ok_or_else(why)
 }

@@ -3,11 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use pointsman_plugin_host::{
-    Caching, Changes, Identity, Invalidation, Parameter, Plugin, QueryCall, Rows, Said, Session, Value, Verdict,
-    WriteCall,
+    Caching, CallError, Changes, Identity, Invalidation, Plugin, QueryCall, Route, Rows, Verdict, WriteCall,
 };
+use pointsman_policy::Access;
+use pointsman_policy::catalog::Catalog;
+use pointsman_sql::LexRules;
+use pointsman_wire::frontend::BindParameters;
 use serde::Deserialize;
+
+use crate::plugins::asked::{Asked, Asking, kind};
+use crate::session::judge::{self, Judged};
+use crate::upstream::settings::{Interned, Settings, Value as Setting};
 
 /// A file of fixtures.
 #[derive(Debug, Deserialize)]
@@ -19,9 +27,9 @@ pub(super) struct Fixtures {
     /// The capabilities that it is granted.
     #[serde(default)]
     pub(super) grants: Vec<String>,
-    /// What lookups find, by a part of their text. The first that fits answers.
+    /// What lookups find. The first that fits answers; if none does, there is no server to be asked.
     #[serde(default)]
-    pub(super) lookups: BTreeMap<String, Found>,
+    pub(super) lookups: Vec<Found>,
     /// The cases, asked in order of one plugin: what it keeps in `kv`, it keeps.
     pub(super) cases: Vec<Case>,
 }
@@ -30,6 +38,10 @@ pub(super) struct Fixtures {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Found {
+    /// A part of the lookup's text.
+    pub(super) sql: String,
+    /// Its parameters; none: whatever they are.
+    pub(super) params: Option<Vec<Option<String>>>,
     pub(super) columns: Vec<String>,
     pub(super) rows: Vec<Vec<Option<String>>>,
 }
@@ -73,14 +85,14 @@ impl Default for Who {
 
 /// What is to become of a statement. Of what is said, all must be so; what is not said may be anything.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Expect {
     /// It goes on as it is.
     Pass,
     /// It is refused, with this SQLSTATE and this in its message.
     Refuse { sqlstate: Option<String>, message: Option<String> },
     /// It goes on with changes.
-    Change { sql: Option<String>, tags: Option<Vec<String>>, bypass: Option<bool>, ttl_ms: Option<u64> },
+    Change(Change),
     /// It is answered with these rows.
     Answer(Vec<Vec<Option<String>>>),
     /// It was a write, which invalidates these tags.
@@ -89,56 +101,89 @@ pub(super) enum Expect {
     Fails,
 }
 
-/// A session of a case.
-pub(super) struct Asking {
-    identity: Identity,
-    settings: BTreeMap<String, String>,
+/// What is changed. `route` is `primary`, `replica`, or `shard 3`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Change {
+    sql: Option<String>,
+    tags: Option<Vec<String>>,
+    bypass: Option<bool>,
+    ttl_ms: Option<u64>,
+    route: Option<String>,
 }
 
-impl Asking {
-    pub(super) fn new(case: &Case) -> Self {
-        let Who { user, database, application, client } = &case.who;
-        let identity = Identity::new(user, database, application, client.clone());
-        let settings = case.settings.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
-        Self { identity, settings: settings.collect() }
+/// What a hook is called with, as a session would: the text judged, its facts and values at hand.
+fn call(case: &Case, judged: &Judged) -> Result<QueryCall, String> {
+    let Who { user, database, application, client } = &case.who;
+    let mut settings = Settings::default();
+    for (name, value) in &case.settings {
+        settings.insert(&name.to_ascii_lowercase(), Setting::Text(value.clone()));
     }
-}
-
-impl Session for Asking {
-    fn identity(&self) -> &Identity {
-        &self.identity
+    let identity = Identity::new(user, database, application, client.clone());
+    let mut statement = Asked::of_text(case.sql.as_bytes(), LexRules::default(), &judged.facts);
+    if !case.params.is_empty() {
+        if case.params.len() > usize::from(u16::MAX) {
+            return Err("it has more than 65,535 `params`".to_owned());
+        }
+        let values = case.params.iter().map(|value| value.as_ref().map(String::as_bytes)).collect();
+        let mut bound = BytesMut::new();
+        BindParameters { formats: Vec::new(), values, result_formats: Vec::new() }.encode(&mut bound);
+        statement.bound = bound.freeze();
     }
-
-    fn setting(&self, name: &str) -> Option<String> {
-        self.settings.get(&name.to_ascii_lowercase()).cloned()
-    }
+    let (params, literals) = statement.counts();
+    Ok(QueryCall {
+        session: Arc::new(Asking { identity, settings: Interned(settings.intern()) }),
+        kind: kind(&judged.facts),
+        template: statement.template(),
+        read_only: reads(judged),
+        in_transaction: case.in_transaction,
+        params,
+        literals,
+        statement: Arc::new(statement),
+    })
 }
 
-/// The parameters of a case, as its statement has them.
-pub(super) fn parameters(case: &Case) -> Vec<Parameter> {
-    let value = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
-    case.params.iter().map(|text| Parameter { type_oid: 0, value: value(text) }).collect()
+fn reads(judged: &Judged) -> bool {
+    matches!(judged.verdict.class.access, Access::Read | Access::PrimaryRead)
 }
 
-/// Asks a plugin, and says in which way its answer is not what is expected. `call` has the statement's facts.
-pub(super) async fn judge(plugin: &Plugin, case: &Case, call: QueryCall) -> Result<(), String> {
+/// Asks a plugin, and says in which way its answer is not what is expected.
+pub(super) async fn judge(plugin: &Plugin, case: &Case, catalog: &Catalog) -> Result<(), String> {
+    let judged = judge::judge(case.sql.as_bytes(), LexRules::default(), catalog);
+    let call = call(case, &judged)?;
+    let failed = |failure: CallError| match case.expect {
+        Expect::Fails => Ok(()),
+        _ => Err(format!("it failed: {failure}")),
+    };
     if let Expect::Invalidates(tags) = &case.expect {
         let QueryCall { session, statement, kind, template, .. } = call;
         let written = WriteCall { session, statement, kind, template, rows: Some(1), lsn: None };
-        let Said { verdict, failure, .. } = plugin.on_write(&written).await;
-        if let Some(failure) = failure {
-            return Err(format!("it failed: {failure}"));
-        }
-        return same("tags", &sorted(tags), &match verdict {
-            Invalidation::Tags(found) => sorted(&found),
-            Invalidation::Everything => vec!["(everything)".to_owned()],
-        });
+        let said = plugin.on_write(&written).await;
+        return match (said.failure, said.verdict) {
+            (Some(failure), _) => failed(failure),
+            (None, Invalidation::Tags(found)) => same("tags", &sorted(tags), &sorted(&found)),
+            (None, Invalidation::Everything) => Err("it invalidates everything".to_owned()),
+        };
     }
-    let Said { verdict, failure, .. } = plugin.on_query(&call).await;
-    match (failure, &case.expect) {
-        (Some(_), Expect::Fails) => Ok(()),
-        (Some(failure), _) => Err(format!("it failed: {failure}")),
-        (None, expected) => compare(expected, &verdict),
+    let said = plugin.on_query(&call).await;
+    if let Some(failure) = said.failure {
+        return failed(failure);
+    }
+    if let Verdict::Change(Changes { rewrite: Some(rewrite), .. }) = said.verdict.as_ref() {
+        stands(&judge::judge(rewrite.sql.as_bytes(), LexRules::default(), catalog), &judged)
+            .map_err(|why| format!("{why}: {}", rewrite.sql))?;
+    }
+    compare(&case.expect, &said.verdict)
+}
+
+/// A rewritten text is one statement that is understood, and only reads where the client's does: else it has failed.
+fn stands(rewritten: &Judged, before: &Judged) -> Result<(), &'static str> {
+    if rewritten.facts.doubt.is_some() || rewritten.facts.single().is_none() {
+        Err("its rewrite is not one statement that is understood")
+    } else if reads(before) && !reads(rewritten) {
+        Err("its rewrite does not provably read only, as the statement does")
+    } else {
+        Ok(())
     }
 }
 
@@ -168,30 +213,35 @@ fn compare(expected: &Expect, found: &Arc<Verdict>) -> Result<(), String> {
             }
         }
         (Expect::Answer(rows), Verdict::Answer(Rows { rows: found, .. })) => same("rows", rows, found),
-        (Expect::Change { sql, tags, bypass, ttl_ms }, Verdict::Change(changes)) => {
-            compare_rewrite(sql.as_deref(), changes)?;
-            if let Some(tags) = tags {
-                same("tags", &sorted(tags), &sorted(&changes.tags))?;
-            }
-            if let Some(bypass) = bypass {
-                same("bypass", bypass, &(changes.caching == Some(Caching::Bypass)))?;
-            }
-            let ttl = |caching: Option<Caching>| match caching {
-                Some(Caching::Ttl(ttl)) => Some(ttl.as_millis()),
-                _ => None,
-            };
-            ttl_ms.map_or(Ok(()), |expected| same("ttl_ms", &Some(u128::from(expected)), &ttl(changes.caching)))
-        }
+        (Expect::Change(change), Verdict::Change(changes)) => compare_changes(change, changes),
         (expected, found) => Err(format!("{expected:?} expected, {found:?} found")),
     }
 }
 
-/// White space does not count: a fixture may be written on several lines.
-fn compare_rewrite(expected: Option<&str>, changes: &Changes) -> Result<(), String> {
-    let words = |sql: &str| sql.split_whitespace().collect::<Vec<_>>().join(" ");
-    let found = changes.rewrite.as_ref().map(|rewrite| words(&rewrite.sql));
-    match expected {
-        None => Ok(()),
-        Some(expected) => same("sql", &Some(words(expected)), &found),
+fn compare_changes(expected: &Change, found: &Changes) -> Result<(), String> {
+    let Change { sql, tags, bypass, ttl_ms, route } = expected;
+    if let Some(sql) = sql {
+        // White space does not count: a fixture may be written on several lines.
+        let words = |sql: &str| sql.split_whitespace().collect::<Vec<_>>().join(" ");
+        same("sql", &Some(words(sql)), &found.rewrite.as_ref().map(|rewrite| words(&rewrite.sql)))?;
     }
+    if let Some(tags) = tags {
+        same("tags", &sorted(tags), &sorted(&found.tags))?;
+    }
+    if let Some(bypass) = bypass {
+        same("bypass", bypass, &(found.caching == Some(Caching::Bypass)))?;
+    }
+    if let Some(ttl_ms) = ttl_ms {
+        let ttl = match found.caching {
+            Some(Caching::Ttl(ttl)) => Some(ttl.as_millis()),
+            _ => None,
+        };
+        same("ttl_ms", &Some(u128::from(*ttl_ms)), &ttl)?;
+    }
+    let routed = |route: Route| match route {
+        Route::Primary => "primary".to_owned(),
+        Route::Replica => "replica".to_owned(),
+        Route::Shard(shard) => format!("shard {shard}"),
+    };
+    if route.is_some() { same("route", route, &found.route.map(routed)) } else { Ok(()) }
 }

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 mod build;
+mod fixtures;
 mod new;
+mod test;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,7 +18,10 @@ Examples:
   Build it; the last line says where it is:
     pointsman plugin build read-only
 
-Exit codes: 0 done, 1 a tool or a test failed, 2 the command line is wrong.";
+  Ask it what its fixtures.yaml says, as the server would:
+    pointsman plugin test read-only
+
+Exit codes: 0 done, 1 a tool or a case failed, 2 the command line is wrong.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -31,6 +36,8 @@ enum Command {
     New(New),
     /// Build a plugin with its language's own tool.
     Build(Build),
+    /// Ask a plugin the cases of its fixtures, as the server would; it is built if it is not, or older than its source.
+    Test(Test),
 }
 
 #[derive(Debug, Args)]
@@ -49,6 +56,16 @@ struct Build {
     dir: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct Test {
+    /// The plugin's folder, with `fixtures.yaml`.
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// The plugin itself: nothing is built.
+    #[arg(long, value_name = "FILE")]
+    wasm: Option<PathBuf>,
+}
+
 /// What a plugin is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Language {
@@ -65,11 +82,17 @@ impl Plugin {
         let done = match self.command {
             Command::New(New { lang, name }) => new::write(Path::new("."), &name, lang).map(|()| {
                 println!("{name}/README.md says how it is tested and built");
+                0
             }),
-            Command::Build(Build { dir }) => build::build(&dir).map(|file| println!("{}", file.display())),
+            Command::Build(Build { dir }) => build::build(&dir).map(|file| {
+                println!("{}", file.display());
+                0
+            }),
+            Command::Test(Test { dir, wasm }) => test::run(&dir, wasm),
         };
         match done {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(0) => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::FAILURE,
             Err(error) => {
                 eprintln!("pointsman: plugin: {error}");
                 ExitCode::FAILURE
