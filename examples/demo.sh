@@ -1,7 +1,7 @@
 #!/bin/bash
 # A social platform through Pointsman: its feed workload on a throwaway PostgreSQL primary and replica, then the same over four shards.
 # usage: examples/demo.sh [--once] [--scale 0.02] [--seconds 10] [--clients 16] [--protocol simple|extended|prepared]
-# Prints latencies, what went where, and what policies/agents.yaml and policies/shards.yaml made of it, then leaves everything running to be tried with psql until Ctrl-C (--once: ends).
+# Prints latencies, what went where, and what policies/agents.yaml, policies/shards.yaml and plugins made of it, then leaves everything running to be tried with psql until Ctrl-C (--once: ends).
 # Nothing is left behind. Scale 1 is 100,000 agents and 2,000,000 interactions.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -23,13 +23,46 @@ policy() {
   sed -E 's/timeout: [0-9]+s/timeout: 1m/; s|rate: [0-9]+/s, burst: [0-9]+|rate: 1000000/s|' "$root/policies/agents.yaml"
 }
 
+# Builds a plugin of plugins/ with the tools of deploy/setup.sh plugins.
+tools=${POINTSMAN_PLUGIN_TOOLS:-$root/target/plugins}
+build_plugin() {
+  CARGO_TARGET_DIR=$tools/cargo PATH=$tools/bin:$PATH "$pointsman" plugin build "$root/plugins/$1" >>"$stage/plugins.log" 2>&1
+}
+# Which plugins there are: feeds (Rust), and guards (Rust, JavaScript, Python) if those tools were set up before.
+plugins=()
+build_plugins() {
+  if ! "$root/deploy/setup.sh" plugins rust || ! build_plugin feed-invalidation; then
+    say "plugins cannot be built here: the demo runs without them (see $stage/plugins.log)"
+    return
+  fi
+  plugins=(feeds)
+  if [ -x "$tools/bin/componentize-qjs" ] && [ -x "$tools/bin/componentize-py" ]; then
+    build_plugin tenant-guard && build_plugin column-mask && build_plugin query-budget && plugins=(feeds guards)
+  else
+    say "without policies/guards.yaml: deploy/setup.sh plugins sets up what its plugins take"
+  fi
+}
+# The entries of plugins that the comments of a policy show, with the files that were built.
+plugin_entries() {
+  local rust=$tools/cargo/wasm32-unknown-unknown/release
+  sed -n '/^#   plugins:$/,/^#$\|^[^#]/s/^#   //p' "$root/policies/$1.yaml" | sed -E '/^plugins:/d' \
+    | sed -E "s|file: ([a-z]+_[a-z]+)\.wasm|file: $rust/\1.wasm|; s|file: ([a-z]+-[a-z]+)\.wasm|file: $root/plugins/\1/\1.wasm|"
+}
+
 # The database `app` on a primary and a replica; the database `social` over four others of the same two servers.
 # The URLs' role may read the verifiers of the others, so any role of the cluster can log in.
 configuration() {
   local shard
   servers() { echo "primary: 'postgres://postgres:postgres@127.0.0.1:$primary_port/$1', replicas: ['postgres://127.0.0.1:$replica_port/$1'], pool: {size: 8}"; }
   policy >"$stage/agents.yaml"
-  echo "policies: ['$stage/agents.yaml', '$root/policies/shards.yaml']"
+  local policies=() one
+  for one in ${plugins[@]+"${plugins[@]}"}; do policies+=("'$root/policies/$one.yaml', "); done
+  echo "policies: [${policies[*]-} '$stage/agents.yaml', '$root/policies/shards.yaml']"
+  if [ ${#plugins[@]} -gt 0 ]; then
+    echo "plugin_host: {code_dir: '$tools/code'}"
+    echo "plugins:"
+    for one in "${plugins[@]}"; do plugin_entries "$one"; done
+  fi
   echo "auth: {admins: [app]}"
   echo "clusters:"
   echo "  - {name: whole, databases: [app], $(servers app)}"
@@ -107,10 +140,30 @@ rows_by_shard() {
   done
 }
 
+# What plugins made of it, and what clients see that policies/guards.yaml is for.
+plugins_told() {
+  printf '\nWhat plugins did (SHOW PLUGINS)\n'
+  { printf 'plugin\tcalls\tremembered\tfailures\tµs a call\tkeys in kv\n'
+    through pointsman -F $'\t' -c 'SHOW PLUGINS' | cut -f 1,8-11,14; } >"$stage/plugins"
+  table <"$stage/plugins"
+  [[ " ${plugins[*]} " = *" guards "* ]] || return 0
+  local sql="SELECT count(*) || ' agents, ' || count(bio) || ' with a bio' FROM agents" number
+  printf '\nWho asks\twhat is seen\n' >"$stage/guards"
+  printf 'anybody\t%s\n' "$(through app -c "$sql")" >>"$stage/guards"
+  printf 'tenant 7\t%s\n' "$(PGAPPNAME=tenant-7 PGOPTIONS='-c app.tenant=7' through app -c "$sql")" >>"$stage/guards"
+  printf 'the help desk\t%s\n' "$(PGAPPNAME=help-desk through app -c "$sql")" >>"$stage/guards"
+  for ((number = 0; number <= 100; number++)); do echo "SELECT $number;"; done \
+    | PGAPPNAME=script-1 through app >/dev/null 2>"$stage/budget" && fail "a script was not held to its budget"
+  printf 'a script, the 101st time\t%s\n' "$(sed -n 's/^.*ERROR:  //p' "$stage/budget" | head -1)" >>"$stage/guards"
+  sed -i 1d "$stage/guards"; table <"$stage/guards"
+}
+
 "$root/deploy/setup.sh" demo
 say "building Pointsman (the first time takes some minutes)"
 pointsman=$(pointsman_binary)
 stage_open demo
+say "building plugins"
+build_plugins
 
 say "starting a PostgreSQL primary, loading the workload at scale $scale, starting a replica"
 start_primary primary; primary_port=$port
@@ -120,12 +173,13 @@ direct app -c 'ALTER TABLE agents REPLICA IDENTITY FULL' -c 'ALTER TABLE friends
 for shard in 0 1 2 3; do direct postgres -c "CREATE DATABASE shard$shard OWNER app"; done
 start_replica replica "$primary_port"; replica_port=$port
 
-say "starting Pointsman with policies/agents.yaml and policies/shards.yaml"
+say "starting Pointsman with policies/agents.yaml, policies/shards.yaml${plugins[*]:+ and plugins for ${plugins[*]}}"
 start_pointsman_yaml pointsman < <(configuration)
 proxy_port=$port
 run_mix app
 curl -sf "http://127.0.0.1:$admin_port/metrics" >"$stage/metrics.app"
 python3 "$here/report.py" "$stage" app "${kinds[@]}"
+[ ${#plugins[@]} -eq 0 ] || plugins_told
 
 say "
 loading the same through Pointsman into the database social, over four shards"

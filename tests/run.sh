@@ -1,12 +1,12 @@
 #!/bin/bash
 # Sets up what is missing, builds, and runs every test; says what it runs and ends with a summary.
-# usage: tests/run.sh [STEP...]     steps, in order: setup build units tidy suites drivers corpus plugins (all when none is named)
+# usage: tests/run.sh [STEP...]     steps, in order: setup build units tidy plugins suites drivers corpus (all when none is named)
 # May run several times at once: servers use free ports and directories of their own.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset RUST_BACKTRACE
 steps=("$@")
-[ $# -gt 0 ] || steps=(setup build units tidy suites drivers corpus plugins)
+[ $# -gt 0 ] || steps=(setup build units tidy plugins suites drivers corpus)
 summary=()
 failed=0
 # Every cargo command selects the whole workspace: with a part of it, cargo would unify features anew and build the
@@ -43,8 +43,9 @@ build() {
 
 # The integration tests beside the crates' code; `corpus` and those of tests/ have steps of their own.
 beside=()
-for file in proxy/*/tests/*.rs; do
-  [[ $file = */corpus.rs ]] || beside+=(--test "$(basename "$file" .rs)")
+for file in proxy/*/tests/*.rs proxy/*/tests/*/main.rs; do
+  name=${file%/main.rs}
+  [[ $file = */corpus.rs ]] || beside+=(--test "$(basename "$name" .rs)")
 done
 
 for name in "${steps[@]}"; do

@@ -11,10 +11,10 @@ use crate::pool::{SHELVES, worker};
 use crate::spec::MEMORY_BYTES_MAX;
 
 /// How exact deadlines are.
-const TICK: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(4);
 
 /// How long the clock ticks on after the last call, in ticks: to sleep and be woken costs more than some ticks.
-const TICKS_AFTER: u64 = 100;
+const TICKS_AFTER: u64 = 25;
 
 /// The longest deadline: epochs must not overflow.
 const TICKS_MAX: u64 = u64::MAX / 4;

@@ -1,7 +1,9 @@
 //! A loaded plugin: its hooks, as the server calls them. Whatever fails becomes the verdict that the configuration says.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -153,6 +155,18 @@ impl Plugin {
         };
         self.pool.own().stats.judged(said.verdict.kind());
         said
+    }
+
+    /// The same at once. `None`: it looks things up, or there is no instance to be had at once; then it has not begun.
+    pub fn on_query_now(&self, call: &QueryCall) -> Option<Said<Arc<Verdict>>> {
+        if self.waits || self.permits.available_permits() == 0 {
+            return None;
+        }
+        let asked = std::pin::pin!(self.on_query(call));
+        match asked.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(said) => Some(said),
+            Poll::Pending => None,
+        }
     }
 
     /// A statement that wrote.

@@ -50,7 +50,7 @@ pub struct Policies {
     /// All plugins, as they were when the rules came into force.
     plugins: Arc<Plugins>,
     /// Beside each rule: the plugins that it names.
-    chains: Vec<Box<[Arc<Plugin>]>>,
+    chains: Vec<Arc<[Arc<Plugin>]>>,
 }
 
 impl std::fmt::Debug for Policies {
@@ -77,9 +77,11 @@ impl Policies {
                 kept.unwrap_or_else(|| Arc::new(Limit::new(limit)))
             }));
         }
-        let named =
-            |rule: &Rule| rule.actions.plugins.iter().filter_map(|name| plugins.get(name)).cloned().collect();
-        let chains = set.rules().iter().map(named).collect();
+        let chains = set.rules().iter().map(|rule| {
+            let named = rule.actions.plugins.iter().filter_map(|name| plugins.get(name));
+            each_once(named).into()
+        });
+        let chains = chains.collect();
         Self { set, counts, limits, plugins, chains }
     }
 
@@ -89,14 +91,11 @@ impl Policies {
     }
 
     /// The plugins that a decision's rules name, each once, in order.
-    pub fn chain(&self, decision: &Decision) -> Vec<Arc<Plugin>> {
-        let mut chain: Vec<Arc<Plugin>> = Vec::new();
-        for plugin in decision.plugged().filter_map(|index| self.chains.get(index)).flatten() {
-            if !chain.iter().any(|known| Arc::ptr_eq(known, plugin)) {
-                chain.push(Arc::clone(plugin));
-            }
-        }
-        chain
+    pub fn chain(&self, decision: &Decision) -> Arc<[Arc<Plugin>]> {
+        let mut chains = decision.plugged().filter_map(|index| self.chains.get(index));
+        let Some(first) = chains.next() else { return Arc::default() };
+        let Some(second) = chains.next() else { return Arc::clone(first) };
+        each_once([first, second].into_iter().chain(chains).flat_map(|chain| chain.iter())).into()
     }
 
     /// What rule `index` has counted, if it has this very limit.
@@ -187,6 +186,16 @@ impl Policies {
         }
         None
     }
+}
+
+fn each_once<'a>(plugins: impl Iterator<Item = &'a Arc<Plugin>>) -> Vec<Arc<Plugin>> {
+    let mut each: Vec<Arc<Plugin>> = Vec::new();
+    for plugin in plugins {
+        if !each.iter().any(|known| Arc::ptr_eq(known, plugin)) {
+            each.push(Arc::clone(plugin));
+        }
+    }
+    each
 }
 
 fn refusal(rule: &Rule, limit: &RateLimit) -> Refusal {

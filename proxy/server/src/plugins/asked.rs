@@ -14,7 +14,7 @@ use pointsman_sql::{
 use pointsman_wire::frontend::BindParameters;
 
 use crate::fault::Fault;
-use crate::session::judge::with_text;
+use crate::session::judge::{Judged, with_text};
 use crate::upstream::settings::{Interned, Value as Setting};
 
 /// A statement that is about to be performed, or was.
@@ -32,20 +32,27 @@ pub struct Asked {
     pub bound: Bytes,
     /// The types of its parameters, as far as they are known; 0 where they are not.
     pub types: Vec<u32>,
+    /// How many literals it has.
+    pub literals: u32,
 }
 
 impl Asked {
     /// A text without parameters.
-    pub fn of_text(sql: &[u8], rules: LexRules, facts: &Arc<Facts>) -> Self {
-        let (bound, types) = (Bytes::new(), Vec::new());
-        Self { sql: Bytes::copy_from_slice(sql), rules, facts: Arc::clone(facts), body: None, bound, types }
+    pub fn of_text(sql: &[u8], rules: LexRules, judged: &Judged) -> Self {
+        Self {
+            sql: Bytes::copy_from_slice(sql),
+            rules,
+            facts: Arc::clone(&judged.facts),
+            body: None,
+            bound: Bytes::new(),
+            types: Vec::new(),
+            literals: judged.literals,
+        }
     }
 
-    /// How many parameters and how many literals it has.
-    pub fn counts(&self) -> (u32, u32) {
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let params = self.parameters().map_or(0, |bound| bound.values.len());
-        (count(params), count(with_text(&self.sql, self.rules, |literals, _| literals.len())))
+    /// How many parameters it has.
+    pub fn params(&self) -> u32 {
+        BindParameters::count(&self.bound).map_or(0, u32::from)
     }
 
     /// The same for all texts that differ in literals, white space and comments only.

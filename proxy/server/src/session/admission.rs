@@ -31,6 +31,8 @@ pub(super) struct Named {
     pub facts: Arc<Facts>,
     pub verdict: Arc<Verdict>,
     pub sql: Bytes,
+    /// How many literals its text has.
+    pub literals: u32,
 }
 
 impl Session {
@@ -186,13 +188,14 @@ impl Session {
             let index = usize::try_from(number).ok()?.checked_sub(1)?;
             parameters.as_ref()?.integer(index)
         };
-        let Named { facts, verdict, sql } = named;
+        let Named { facts, verdict, sql, .. } = named;
         self.admit(&Asked { facts, verdict, sql, parameter: &parameter })
     }
 
     fn named_by_text(&self, sql: &[u8]) -> Named {
         let judged = self.judged(sql);
-        Named { facts: judged.facts, verdict: judged.verdict, sql: Bytes::copy_from_slice(sql) }
+        let (sql, literals) = (Bytes::copy_from_slice(sql), judged.literals);
+        Named { facts: judged.facts, verdict: judged.verdict, sql, literals }
     }
 
     /// The statement that the client calls so.
@@ -202,13 +205,14 @@ impl Session {
             let sql = unnamed.parse.slice_ref(Parse::decode(&unnamed.parse).ok()?.sql);
             let catalog = self.shared.account.database.catalog();
             let (facts, verdict) = (Arc::clone(&unnamed.facts), unnamed.verdict_under(&catalog));
-            return Some(Named { facts, verdict, sql });
+            return Some(Named { facts, verdict, sql, literals: unnamed.literals });
         }
         let prepared = self.statements.get(name)?;
         let sql = match &prepared.origin {
             Origin::Protocol { sql, .. } => sql.clone(),
             Origin::Sql { tail, .. } => tail.clone(),
         };
-        Some(Named { facts: Arc::clone(&prepared.facts), verdict: self.verdict_of(prepared), sql })
+        let (facts, literals) = (Arc::clone(&prepared.facts), prepared.literals);
+        Some(Named { facts, verdict: self.verdict_of(prepared), sql, literals })
     }
 }

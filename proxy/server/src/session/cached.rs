@@ -171,7 +171,7 @@ impl Session {
             plans,
             facts: Arc::clone(facts),
             families: catalog.families(),
-            judges: self.flow.plugged.as_ref().and_then(|plugged| plugged.result.clone()),
+            judges: self.flow.plugged.word().and_then(|word| word.result.clone()),
         }))
     }
 

@@ -84,7 +84,7 @@ impl Session {
         let judged = judge(sql, self.wants.rules(), &catalog);
         let (facts, verdict) = match self.executed(sql, &judged) {
             Some(prepared) => (Arc::clone(&prepared.facts), self.verdict_of(&prepared)),
-            None => (judged.facts, judged.verdict),
+            None => (Arc::clone(&judged.facts), Arc::clone(&judged.verdict)),
         };
         let asked = Asked { facts: &facts, verdict: &verdict, sql, parameter: &|_| None };
         let decision = self.decide(&asked);
@@ -112,7 +112,7 @@ impl Session {
         if served_here {
             rows.extend(self.cache_told(&request, &facts, sql));
         }
-        rows.extend(self.plugins_told(sql, &facts, &verdict));
+        rows.extend(self.plugins_told(sql, &judged, (&facts, &verdict)));
         if wanted.is_none()
             && let Some(route) = self.set_route()
         {

@@ -228,8 +228,8 @@ impl Session {
             return;
         }
         let id = self.shared.registry.next_id();
-        let Judged { facts, verdict, configs, .. } = judged;
-        let unnamed = Unnamed { id, parse: Bytes::copy_from_slice(body), facts, verdict, configs };
+        let Judged { facts, verdict, configs, literals, .. } = judged;
+        let unnamed = Unnamed { id, parse: Bytes::copy_from_slice(body), facts, verdict, configs, literals };
         let before = self.statements.set_unnamed(Some(unnamed));
         self.set_server_unnamed(id);
         self.owed.push(Ask::Parse, Deal::Forward, Some(Note::Unnamed(before)));

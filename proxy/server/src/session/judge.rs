@@ -137,6 +137,8 @@ pub struct Judged {
     pub verdict: Arc<Verdict>,
     /// Its `set_config` calls.
     pub configs: ConfigCalls,
+    /// How many literals the text has.
+    pub literals: u32,
     /// Whether the template was known.
     pub hit: bool,
 }
@@ -216,7 +218,8 @@ pub fn judge(sql: &[u8], rules: LexRules, catalog: &Catalog) -> Judged {
         } else {
             ConfigCalls::default()
         };
-        Judged { facts, verdict, configs, hit: analysis.hit }
+        let literals = u32::try_from(analysis.literals.len()).unwrap_or(u32::MAX);
+        Judged { facts, verdict, configs, literals, hit: analysis.hit }
     })
 }
 

@@ -141,9 +141,9 @@ impl Session {
     /// Gives a statement a name that no server has prepared yet.
     fn define_here(&mut self, name: &[u8], sql: Bytes, body: Bytes, judged: Judged) {
         if name.is_empty() {
-            let Judged { facts, verdict, configs, .. } = judged;
+            let Judged { facts, verdict, configs, literals, .. } = judged;
             let id = self.shared.registry.next_id();
-            self.statements.set_unnamed(Some(Unnamed { id, parse: body, facts, verdict, configs }));
+            self.statements.set_unnamed(Some(Unnamed { id, parse: body, facts, verdict, configs, literals }));
             return;
         }
         let origin = Origin::Protocol { sql, types: Bytes::new(), under: self.under() };

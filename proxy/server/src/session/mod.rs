@@ -195,7 +195,9 @@ struct Flow {
     /// What the rules said of the request at the front of the inbox, which has to wait.
     admission: Option<Box<admission::Admission>>,
     /// What plugins said of it.
-    plugged: Option<Box<Plugged>>,
+    plugged: Plugged,
+    /// What the rules say of it, if they were asked before the plugins.
+    decided: Option<Box<pointsman_policy::Decision>>,
     /// A message has come that tells of writes which plugins are to hear of first.
     unheard: bool,
     /// The messages on their way were admitted as a batch.

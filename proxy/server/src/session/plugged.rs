@@ -4,34 +4,45 @@
 mod answer;
 mod bound;
 mod query;
+mod question;
 mod told;
 mod written;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use pointsman_plugin_host::{
-    Caching, Changes, Hook, Identity, Plugin, QueryCall, Rewrite, Route, Rows, Said, Verdict,
-};
+use pointsman_plugin_host::{Caching, Changes, Hook, Identity, Plugin, Route};
 use pointsman_policy::{Access, Decision};
 use pointsman_sql::Facts;
 use pointsman_wire::backend::TransactionStatus;
 
 use super::Session;
-use super::judge::{Judged, Verdict as Judgement};
+use super::judge::Verdict as Judgement;
 use super::steer::Asked as Decided;
 use crate::fault::Fault;
-use crate::plugins::asked::{Asked, Asking, kind, refused};
+use crate::plugins::asked::{Asked, Asking};
 use crate::upstream::settings::Interned;
 
 pub(in crate::session) use bound::Passed;
+use question::{Course, Outcome, Question};
 pub(in crate::session) use written::Unheard;
 
-/// What plugins said of the request at the front of the inbox.
+/// Whether plugins were asked of the request at the front of the inbox, and what they said.
 #[derive(Debug, Default)]
-pub(in crate::session) struct Plugged {
+pub(in crate::session) enum Plugged {
+    /// They were not.
+    #[default]
+    Unasked,
+    /// They have nothing to say that is to be done.
+    Silent,
+    /// They said something, or have more to say later.
+    Said(Box<Word>),
+}
+
+/// What plugins said of a request.
+#[derive(Debug, Default)]
+pub(in crate::session) struct Word {
     /// For each of its executions, in order.
     executions: VecDeque<Execution>,
     /// The shard that they asked for.
@@ -42,12 +53,12 @@ pub(in crate::session) struct Plugged {
     pub(in crate::session) result: Option<Judges>,
 }
 
-/// What plugins said of one execution.
+/// What is to be done for one execution. Nothing: no rule names plugins for it, or they were silent.
 #[derive(Debug, Default)]
 struct Execution {
     changes: Option<Changes>,
-    /// Who asks, of what, and who is to hear more of it.
-    asked: Option<Judges>,
+    /// Who is to hear more of it.
+    judges: Option<Judges>,
 }
 
 /// Plugins, with the execution that they are asked of.
@@ -63,34 +74,47 @@ pub(in crate::session) struct Judges {
 }
 
 impl Plugged {
-    /// What is to hear of the writes of those that were admitted.
-    pub(in crate::session) fn unheard(&mut self) -> &mut Vec<Unheard> {
-        &mut self.unheard
+    /// For these executions.
+    fn of(executions: VecDeque<Execution>, shard: Option<u32>) -> Self {
+        match executions.iter().all(Execution::is_silent) {
+            true => Self::Silent,
+            false => Self::Said(Box::new(Word { executions, shard, ..Word::default() })),
+        }
+    }
+
+    /// What they said, if it is anything.
+    pub(in crate::session) fn word(&self) -> Option<&Word> {
+        match self {
+            Self::Said(word) => Some(word),
+            Self::Unasked | Self::Silent => None,
+        }
+    }
+
+    /// Takes what is to hear of the writes of those executions that were admitted.
+    pub(in crate::session) fn unheard(&mut self) -> Vec<Unheard> {
+        match self {
+            Self::Said(word) => std::mem::take(&mut word.unheard),
+            Self::Unasked | Self::Silent => Vec::new(),
+        }
+    }
+
+    fn were_asked(&self) -> bool {
+        !matches!(self, Self::Unasked)
+    }
+}
+
+impl Execution {
+    fn is_silent(&self) -> bool {
+        self.judges.is_none() && self.changes.as_ref().is_none_or(|changes| *changes == Changes::default())
     }
 }
 
 impl Judges {
-    /// Whether any of them has this hook.
+    /// Whether any of them is to be told of the statement by this hook.
     pub(in crate::session) fn have(&self, hook: Hook) -> bool {
-        self.chain.iter().any(|plugin| plugin.has(hook))
+        let meant = hook != Hook::Write || self.access == Access::Write;
+        meant && self.chain.iter().any(|plugin| plugin.has(hook))
     }
-}
-
-/// What becomes of an execution.
-enum Outcome {
-    /// It goes on, with these changes.
-    Goes(Changes),
-    /// It is answered with these rows.
-    Answered(Rows),
-}
-
-/// An execution that plugins are asked of.
-struct Question {
-    chain: Arc<[Arc<Plugin>]>,
-    session: Arc<Asking>,
-    statement: Arc<Asked>,
-    access: Access,
-    in_transaction: bool,
 }
 
 impl Session {
@@ -111,8 +135,8 @@ impl Session {
     fn question(&mut self, statement: Asked, facts: &Facts, judgement: &Judgement) -> Option<Question> {
         let integer = |number: u32| statement.integer(number);
         let asked = Decided { facts, verdict: judgement, sql: &statement.sql, parameter: &integer };
-        let decision = self.decide(&asked)?;
-        let chain: Arc<[_]> = self.steering.policies().chain(&decision).into();
+        let decision = Box::new(self.decide(&asked)?);
+        let chain = self.steering.policies().chain(&decision);
         if chain.is_empty() {
             return None;
         }
@@ -122,6 +146,8 @@ impl Session {
             statement: Arc::new(statement),
             access: judgement.class.access,
             in_transaction: self.status != TransactionStatus::Idle || self.flow.begun.is_some(),
+            catalog: Arc::clone(&self.shared.account.database.catalog()),
+            decision,
         })
     }
 
@@ -142,54 +168,49 @@ impl Session {
         asking
     }
 
-    /// Asks the plugins, one after the other. An error is what the client is told.
-    async fn ask_plugins(&mut self, question: Question) -> Result<(Outcome, Judges), Fault> {
-        let Question { chain, session, statement, access, in_transaction } = question;
-        let catalog = self.shared.account.database.catalog().clone();
-        let asked = AskedSoFar { access, in_transaction, session: &session, catalog: &catalog };
-        // Boxed for what a plugin's call is made of is no business of the session's type.
-        let work: BoxFuture<'_, Result<Outcome, Fault>> = Box::pin(async {
-            let mut changes = Changes::default();
-            let mut now = Arc::clone(&statement);
-            for plugin in chain.iter().filter(|plugin| plugin.has(Hook::Query)) {
-                let Said { verdict, .. } = plugin.on_query(&asked.call(&now)).await;
-                match &*verdict {
-                    Verdict::Pass => {}
-                    Verdict::Answer(rows) => return Ok(Outcome::Answered(rows.clone())),
-                    Verdict::Refuse(refusal) => return Err(refused(refusal)),
-                    Verdict::Change(change) => {
-                        match change.rewrite.as_ref().map(|rewrite| asked.rewritten(rewrite, &now)) {
-                            None => {}
-                            Some(Ok(rewritten)) => now = Arc::new(rewritten),
-                            Some(Err(why)) => match plugin.broke_contract(Hook::Query, &why) {
-                                Some(refusal) => return Err(refused(&refusal)),
-                                None => continue,
-                            },
-                        }
-                        changes.merge(change.clone());
-                    }
+    /// Asks the plugins, one after the other: at once, up to the first that has to wait for something. An error is what the client
+    /// is told.
+    async fn ask_plugins(&mut self, question: &Question) -> Result<Outcome, Fault> {
+        let mut course = Course::new(question);
+        let mut left = &question.chain[..];
+        while let [plugin, others @ ..] = left {
+            if plugin.has(Hook::Query) {
+                let Some(said) = plugin.on_query_now(&course.call()) else { break };
+                if let Some(rows) = course.take(plugin, &said.verdict)? {
+                    return Ok(Outcome::Answered(rows));
                 }
             }
-            Ok(Outcome::Goes(changes))
+            left = others;
+        }
+        if left.is_empty() {
+            return Ok(Outcome::Goes(course.changes));
+        }
+        // Boxed, for what a plugin's call is made of is no business of the session's type.
+        let work: BoxFuture<'_, Result<Outcome, Fault>> = Box::pin(async move {
+            for plugin in left {
+                if !plugin.has(Hook::Query) {
+                    continue;
+                }
+                let said = plugin.on_query(&course.call()).await;
+                if let Some(rows) = course.take(plugin, &said.verdict)? {
+                    return Ok(Outcome::Answered(rows));
+                }
+            }
+            Ok(Outcome::Goes(course.changes))
         });
-        let outcome = self.attend_work(false, work).await?;
-        let tags = match &outcome {
-            Outcome::Goes(changes) => changes.tags.clone(),
-            Outcome::Answered(_) => Vec::new(),
-        };
-        Ok((outcome, Judges { chain, session, statement, tags, access }))
+        self.attend_work(false, work).await
     }
 
     /// What plugins said of the next execution that is admitted is done to what the rules say of it.
     pub(in crate::session) fn apply_plugged(&mut self, decision: &mut Decision) -> Result<(), Fault> {
-        let Some(plugged) = &mut self.flow.plugged else { return Ok(()) };
-        plugged.result = None;
-        let Some(Execution { changes, asked }) = plugged.executions.pop_front() else { return Ok(()) };
-        if let Some(judges) = asked {
-            if judges.access == Access::Write && judges.have(Hook::Write) {
-                plugged.unheard.push(Unheard::new(judges.clone()));
+        let Plugged::Said(word) = &mut self.flow.plugged else { return Ok(()) };
+        word.result = None;
+        let Some(Execution { changes, judges }) = word.executions.pop_front() else { return Ok(()) };
+        if let Some(judges) = judges {
+            if judges.have(Hook::Write) {
+                word.unheard.push(Unheard::new(judges.clone()));
             }
-            plugged.result = Some(judges);
+            word.result = Some(judges);
         }
         let Some(Changes { route, caching, .. }) = changes else { return Ok(()) };
         match route {
@@ -220,68 +241,5 @@ fn shard_of(changes: &Changes) -> Option<u32> {
     match changes.route {
         Some(Route::Shard(shard)) => Some(shard),
         _ => None,
-    }
-}
-
-/// What stays the same while one plugin after the other is asked.
-struct AskedSoFar<'a> {
-    access: Access,
-    in_transaction: bool,
-    session: &'a Arc<Asking>,
-    catalog: &'a pointsman_policy::catalog::Catalog,
-}
-
-impl AskedSoFar<'_> {
-    fn call(&self, statement: &Arc<Asked>) -> QueryCall {
-        let (params, literals) = statement.counts();
-        QueryCall {
-            session: Arc::clone(self.session) as _,
-            statement: Arc::clone(statement) as _,
-            kind: kind(&statement.facts),
-            template: statement.template(),
-            read_only: matches!(self.access, Access::Read | Access::PrimaryRead),
-            in_transaction: self.in_transaction,
-            params,
-            literals,
-        }
-    }
-
-    /// A rewritten statement, or why it may not stand in the place of the client's.
-    fn rewritten(&self, rewrite: &Rewrite, before: &Asked) -> Result<Asked, String> {
-        let Judged { facts, verdict, .. } =
-            super::judge::judge(rewrite.sql.as_bytes(), before.rules, self.catalog);
-        if let Some(doubt) = facts.doubt {
-            return Err(format!("its rewrite is not understood: {doubt}"));
-        }
-        if facts.single().is_none() {
-            return Err("its rewrite is not one statement".to_owned());
-        }
-        let now = verdict.class.access;
-        let same = match self.access {
-            Access::Session => now == Access::Session,
-            Access::Read | Access::PrimaryRead => matches!(now, Access::Read | Access::PrimaryRead),
-            Access::Write => now != Access::Session,
-        };
-        if !same {
-            return Err(format!(
-                "its rewrite is {}, and the client's statement is {}",
-                told_access(now),
-                told_access(self.access)
-            ));
-        }
-        let sql = Bytes::copy_from_slice(rewrite.sql.as_bytes());
-        let mut after = Asked { sql, facts, ..before.clone() };
-        if let Some(params) = &rewrite.params {
-            (after.bound, after.types) = bound::encoded(params, before);
-        }
-        Ok(after)
-    }
-}
-
-fn told_access(access: Access) -> &'static str {
-    match access {
-        Access::Session => "one about the session",
-        Access::Read | Access::PrimaryRead => "a read",
-        Access::Write => "a write",
     }
 }

@@ -15,6 +15,7 @@ use pointsman_wire::owed::{Ask, Deal};
 
 use super::failed::aborted;
 use super::judge::{Judged, Verdict, templates_held};
+use super::plugged::Plugged;
 use super::{Passing, Session};
 use crate::fault::Fault;
 use crate::metrics::{StatementKind, Target};
@@ -76,7 +77,10 @@ impl Session {
     pub(super) async fn take_requests(&mut self) -> Result<bool, Fault> {
         loop {
             match self.take_request().await? {
-                Taken::Done => self.flow.plugged = None,
+                Taken::Done => {
+                    self.flow.plugged = Plugged::Unasked;
+                    self.flow.decided = None;
+                }
                 Taken::NotNow => return Ok(false),
                 Taken::Goodbye => return Ok(true),
             }

@@ -241,10 +241,10 @@ impl Session {
     fn define_unnamed(&mut self, body: &[u8]) {
         let Ok(parse) = Parse::decode(body) else { return };
         let catalog = self.shared.account.database.catalog();
-        let Judged { facts, verdict, configs, .. } = judge(parse.sql, self.wants.rules(), &catalog);
+        let Judged { facts, verdict, configs, literals, .. } = judge(parse.sql, self.wants.rules(), &catalog);
         let id = self.shared.registry.next_id();
         let parse = Bytes::copy_from_slice(body);
-        self.statements.set_unnamed(Some(Unnamed { id, parse, facts, verdict, configs }));
+        self.statements.set_unnamed(Some(Unnamed { id, parse, facts, verdict, configs, literals }));
     }
 
     fn finish_serving(&mut self, request: &Request<'_>) {

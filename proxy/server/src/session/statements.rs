@@ -81,6 +81,8 @@ pub struct Prepared {
     pub facts: Arc<Facts>,
     /// Its `set_config` calls.
     pub configs: ConfigCalls,
+    /// How many literals its text has.
+    pub literals: u32,
     /// What the facts meant under the catalog last asked of each database.
     verdicts: ArcSwap<Verdicts>,
     /// The types of its parameters, once a server has told of them.
@@ -196,6 +198,7 @@ impl Registry {
             origin: origin.clone(),
             facts: Arc::clone(&judged.facts),
             configs: judged.configs.clone(),
+            literals: judged.literals,
             verdicts: ArcSwap::default(),
             types: OnceLock::new(),
         });
@@ -217,6 +220,8 @@ pub struct Unnamed {
     pub verdict: Arc<Verdict>,
     /// Its `set_config` calls.
     pub configs: ConfigCalls,
+    /// How many literals its text has.
+    pub literals: u32,
 }
 
 impl UnnamedBefore {

@@ -137,7 +137,8 @@ impl Session {
         if asked.verdict.marks.has(Marks::STATE) {
             check_own_settings(asked.facts)?;
         }
-        let Some(mut decision) = self.decide(asked) else { return Ok(None) };
+        let decided = self.flow.decided.take().or_else(|| self.decide(asked).map(Box::new));
+        let Some(mut decision) = decided else { return Ok(None) };
         self.apply_plugged(&mut decision)?;
         let policies = self.steering.policies();
         let identity = self.identity();
@@ -154,7 +155,7 @@ impl Session {
         if let Some(limit) = decision.timeout {
             self.flow.overrun.allow(limit, timed_by(policies, &decision));
         }
-        Ok(Some(Box::new(decision)))
+        Ok(Some(decision))
     }
 
     /// How reads are served under a decision.

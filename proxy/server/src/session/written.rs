@@ -77,10 +77,8 @@ impl Session {
         let made_by = (catalog.families(), policies.set.version());
         let roles = facts.statements.iter().any(|one| one.kind == Kind::Ddl && one.writes.is_empty());
         self.note_tags(&tags, made_by, roles);
-        if let Some(plugged) = &mut self.flow.plugged
-            && let Some(Held { written: Some(written), .. }) = &mut self.held
-        {
-            written.unheard.append(plugged.unheard());
+        if let Some(Held { written: Some(written), .. }) = &mut self.held {
+            written.unheard.append(&mut self.flow.plugged.unheard());
         }
     }
 

@@ -73,6 +73,12 @@ impl<'a> BindParameters<'a> {
         Ok(Self { formats, values, result_formats })
     }
 
+    /// How many values there are in what [`Bind::rest`] holds, without a look at them. `None`: it does not say.
+    pub fn count(rest: &[u8]) -> Option<u16> {
+        let word = |at: usize| Some(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?]));
+        word(2 + 2 * usize::from(word(0)?))
+    }
+
     /// The format code of the value at `index`, from 0.
     pub fn format(&self, index: usize) -> i16 {
         match self.formats.as_slice() {

@@ -4,7 +4,7 @@ use pointsman_policy::catalog::Catalog;
 
 fn asked(sql: &str) -> Asked {
     let rules = LexRules::default();
-    Asked::of_text(sql.as_bytes(), rules, &judge(sql.as_bytes(), rules, &Catalog::default()).facts)
+    Asked::of_text(sql.as_bytes(), rules, &judge(sql.as_bytes(), rules, &Catalog::default()))
 }
 
 fn bound(sql: &str, values: &[&str]) -> Asked {
@@ -69,7 +69,7 @@ fn the_parts_of_a_statement() {
     assert_eq!(one.literal(1), Some(Constant { kind: ConstantKind::Integer, text: "5".to_owned() }));
     assert_eq!(one.literal(2), None);
     assert_eq!(one.param(0), Some(Parameter { type_oid: 23, value: Value::Text("42".to_owned()) }));
-    assert_eq!((one.param(1), one.counts()), (None, (1, 2)));
+    assert_eq!((one.param(1), one.params(), one.literals), (None, 1, 2));
     assert_eq!(one.comment("agent").as_deref(), Some("7 a"));
 }
 

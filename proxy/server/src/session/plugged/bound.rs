@@ -78,8 +78,7 @@ impl Session {
         {
             return Ok(Passed::Answered);
         }
-        self.flow.plugged =
-            Some(Box::new(Plugged { executions: executions.into(), shard, ..Plugged::default() }));
+        self.flow.plugged = Plugged::of(executions.into(), shard);
         if !changed {
             return Ok(Passed::Same);
         }
@@ -99,7 +98,7 @@ impl Session {
 
     /// Whether plugins may have something to say of the request at the front of the inbox, and have not said it.
     fn may_be_plugged(&self) -> bool {
-        self.flow.plugged.is_none()
+        !self.flow.plugged.were_asked()
             && self.flow.admission.is_none()
             && self.ruled.is_none()
             && self.shared.policies.load().set.names_plugins()
@@ -108,7 +107,8 @@ impl Session {
     fn pass_parse(&mut self, frame: Bytes, passing: &mut Passing) {
         if let Ok(Parse { name, sql, parameter_types }) = Parse::decode(&frame[5..]) {
             let judged = self.judged(sql);
-            let named = Named { facts: judged.facts, verdict: judged.verdict, sql: frame.slice_ref(sql) };
+            let (sql, literals) = (frame.slice_ref(sql), judged.literals);
+            let named = Named { facts: judged.facts, verdict: judged.verdict, sql, literals };
             passing.unnamed = name.is_empty().then_some(passing.frames.len());
             passing.parsed.push((frame.slice_ref(name), named, frame.slice_ref(parameter_types.raw())));
         }
@@ -152,6 +152,7 @@ impl Session {
                 body: None,
                 bound: frame.slice_ref(bind.rest),
                 types: self.parameter_types(bind.statement, &types),
+                literals: named.literals,
             };
             self.question(statement, &named.facts, &named.verdict)
         } else {
@@ -163,7 +164,7 @@ impl Session {
         };
         passing.asked = true;
         let bound = Arc::clone(&question.statement);
-        let (outcome, judges) = self.ask_plugins(question).await?;
+        let outcome = self.ask_plugins(&question).await?;
         let (changes, rewrite) = match outcome {
             Outcome::Answered(rows) => {
                 let rewrite = Rewrite { sql: as_query(&rows), params: Some(Vec::new()) };
@@ -176,7 +177,7 @@ impl Session {
             }
         };
         passing.shard = changes.as_ref().and_then(super::shard_of).or(passing.shard);
-        let execution = Execution { asked: changes.is_some().then_some(judges), changes };
+        let execution = question.execution(changes);
         let Some(Rewrite { sql, params }) = rewrite else {
             passing.frames.push(frame.clone());
             return Ok(execution);

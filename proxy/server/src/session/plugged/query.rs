@@ -10,7 +10,7 @@ use super::super::judge::{Judged, Marks};
 use super::super::request::Taken;
 use super::super::{Session, message};
 use super::answer::as_query;
-use super::{Execution, Outcome, Plugged, shard_of};
+use super::{Outcome, Plugged, shard_of};
 use crate::fault::Fault;
 use crate::plugins::asked::Asked;
 use crate::transport::buffer::Buffer;
@@ -22,7 +22,7 @@ impl Session {
         header: Header,
         judged: Judged,
     ) -> Result<Result<(Header, Judged), Taken>, Fault> {
-        if self.flow.plugged.is_some() || self.flow.admission.is_some() {
+        if self.flow.plugged.were_asked() || self.flow.admission.is_some() {
             return Ok(Ok((header, judged)));
         }
         if judged.has(Marks::NAMES) && self.stalls_on_names() {
@@ -35,7 +35,7 @@ impl Session {
         }
         let body = self.io.from_client.bytes().get(5..header.frame_len()).unwrap_or_default();
         let Ok(Query { sql }) = Query::decode(body) else { return Ok(Ok((header, judged))) };
-        let mut asked = Asked::of_text(sql, self.wants.rules(), &judged.facts);
+        let mut asked = Asked::of_text(sql, self.wants.rules(), &judged);
         let (facts, verdict) = match self.executed(&asked.sql, &judged) {
             Some(prepared) => (prepared.facts.clone(), self.verdict_of(&prepared)),
             None => (judged.facts.clone(), judged.verdict.clone()),
@@ -45,8 +45,8 @@ impl Session {
         }
         asked.body = (!Arc::ptr_eq(&facts, &judged.facts)).then(|| Arc::clone(&facts));
         let Some(question) = self.question(asked, &facts, &verdict) else { return Ok(Ok((header, judged))) };
-        let (outcome, judges) = match self.ask_plugins(question).await {
-            Ok(said) => said,
+        let outcome = match self.ask_plugins(&question).await {
+            Ok(outcome) => outcome,
             Err(fault) => return self.refuse_query(header.frame_len(), fault).map(Err),
         };
         let (changes, by) = match outcome {
@@ -61,10 +61,12 @@ impl Session {
             }
         };
         let shard = changes.as_ref().and_then(shard_of);
-        let execution = Execution { asked: changes.is_some().then_some(judges), changes };
-        let executions = [execution].into();
-        self.flow.plugged = Some(Box::new(Plugged { executions, shard, ..Plugged::default() }));
-        let Some(by) = by else { return Ok(Ok((header, judged))) };
+        self.flow.plugged = Plugged::of([question.execution(changes)].into(), shard);
+        let Some(by) = by else {
+            // The rules need not be asked again.
+            self.flow.decided = Some(question.decision);
+            return Ok(Ok((header, judged)));
+        };
         let mut replaced = Buffer::default();
         message::query(&mut replaced, by.as_bytes());
         let header = self.replace_front(header.frame_len(), replaced).unwrap_or(header);

@@ -1,12 +1,10 @@
 //! What plugins would say of a statement, for `EXPLAIN ROUTE`.
 
-use futures_util::FutureExt as _;
 use pointsman_plugin_host::{Caching, Changes, Hook, Route, Said, Verdict};
 use pointsman_sql::Facts;
 
 use super::super::Session;
-use super::super::judge::Verdict as Judgement;
-use super::AskedSoFar;
+use super::super::judge::{Judged, Verdict as Judgement};
 use crate::plugins::asked::Asked;
 
 impl Session {
@@ -15,25 +13,21 @@ impl Session {
     pub(in crate::session) fn plugins_told(
         &mut self,
         sql: &[u8],
-        facts: &std::sync::Arc<Facts>,
-        judgement: &Judgement,
+        judged: &Judged,
+        (facts, judgement): (&Facts, &Judgement),
     ) -> Vec<(String, String)> {
         if !self.is_plugged(facts, judgement) {
             return Vec::new();
         }
-        let statement = Asked::of_text(sql, self.wants.rules(), facts);
+        let statement = Asked::of_text(sql, self.wants.rules(), judged);
         let Some(question) = self.question(statement, facts, judgement) else { return Vec::new() };
-        let catalog = self.shared.account.database.catalog().clone();
-        let (access, in_transaction) = (question.access, question.in_transaction);
-        let asked = AskedSoFar { access, in_transaction, session: &question.session, catalog: &catalog };
-        let call = asked.call(&question.statement);
+        let call = question.call(&question.statement);
         let told = question.chain.iter().map(|plugin| {
             let item = format!("plugin {}", plugin.name());
             if !plugin.has(Hook::Query) {
                 return (item, "is asked later only".to_owned());
             }
-            let said = plugin.on_query(&call).now_or_never();
-            let value = match said {
+            let value = match plugin.on_query_now(&call) {
                 None => "has to look something up first".to_owned(),
                 Some(Said { verdict, failure, took }) => {
                     let failed = failure.map(|why| format!("; it {why}")).unwrap_or_default();

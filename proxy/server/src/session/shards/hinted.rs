@@ -25,7 +25,7 @@ static HINTED: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Find
 impl Session {
     /// The shard that is asked for, whatever the text says. A row that would move to another shard is none's to write.
     pub(super) fn hinted(&self, sql: &[u8], planned: &Planned) -> Result<Option<Picked>, Fault> {
-        if let Some(shard) = self.flow.plugged.as_ref().and_then(|plugged| plugged.shard) {
+        if let Some(shard) = self.flow.plugged.word().and_then(|word| word.shard) {
             return self.shard_of_plugin(shard).map(Some);
         }
         let Some(text) = self.hinted_key(sql) else { return Ok(None) };

@@ -307,7 +307,14 @@ impl Session {
             let id = self.shared.registry.next_id();
             let (facts, verdict, configs) = (judged.facts, judged.verdict, judged.configs);
             let parse = Bytes::copy_from_slice(body);
-            self.statements.set_unnamed(Some(Unnamed { id, parse, facts, verdict, configs }));
+            self.statements.set_unnamed(Some(Unnamed {
+                id,
+                parse,
+                facts,
+                verdict,
+                configs,
+                literals: judged.literals,
+            }));
         } else {
             if self.statements.get(parse.name).is_some() {
                 let name = String::from_utf8_lossy(parse.name).into_owned();
