@@ -97,11 +97,22 @@ def ratios(results):
         print("\n".join(lines))
 
 
+def beside(results, baseline):
+    """The others' CPU time against one peer's: medians of the rounds' own ratios."""
+    print(f"\nCPU beside `{baseline}`, medians of the rounds' ratios.\n")
+    print("| workload | through | ratio |\n|---|---|--:|")
+    for (workload, peer), each in results.items():
+        pairs = zip(each, results[workload, baseline])
+        ratios_ = [ours["cpu"] / theirs["cpu"] for ours, theirs in pairs if ours and theirs]
+        if peer != baseline and ratios_:
+            print(f"| {workload} | {peer} | {statistics.median(ratios_):.3f} |")
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--stage", required=True); p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=int, default=3); p.add_argument("--clients", type=int, default=16)
-    p.add_argument("--only", default=""); p.add_argument("--json", default=""); p.add_argument("targets", nargs="+")
+    p.add_argument("--beside", default=""); p.add_argument("--only", default=""); p.add_argument("--json", default=""); p.add_argument("targets", nargs="+")
     o = p.parse_args()
     targets = {name: (port, int(pid)) for name, port, pid in (t.split(":") for t in o.targets)}
     peers = [name for name in targets if "/" not in name]
@@ -120,7 +131,7 @@ def main():
         print(f"| {w} | {name} | {median(each, 'tps', '{:.0f}')} | {median(each, 'p50', '{:.2f}')} | "
               f"{median(each, 'p99', '{:.2f}')} | {median(each, 'cpu', '{:.1f}')} | {median(each, 'rss', '{:.1f}')} | "
               f"{each.count(None)} |")
-    ratios(results)
+    beside(results, o.beside) if o.beside else ratios(results)
     if o.json:
         pathlib.Path(o.json).write_text(json.dumps([dict(workload=w, peer=peer, rounds=each)
                                                     for (w, peer), each in results.items()], indent=1))

@@ -4,7 +4,7 @@
 #        tests/bench/run.sh idle [--clients 10000] [--only NAME,NAME...]
 #        tests/bench/run.sh cache [--rounds 3] [--seconds 3] [--scale 1]
 #        tests/bench/run.sh shards [--rounds 3] [--seconds 3] [--scale 1]
-#        tests/bench/run.sh plugins
+#        tests/bench/run.sh plugins | plugged [--rounds 5] [--seconds 3] [--only NAME,NAME...]
 # peers: pgbench through each, interleaved round by round, medians. Peers: direct, forward (a bare epoll forwarder in C),
 #        haproxy (TCP mode), pgbouncer, pointsman. Workloads: simple, extended, prepared, churn (a connection per
 #        transaction), rows (100 rows of 200 bytes). --only picks among both kinds of names.
@@ -13,7 +13,9 @@
 #        is 100,000 agents.
 # shards: four shards beside one database: CPU of statements for one shard, a scatter's latency, memory of a long gather, the rate of
 #        a split COPY, and the search for compatible agents. SHARDS_DIRECT=1 asks the one database instead, to see what that gives.
-# plugins: CPU time of a plugin's hook called, called in a new instance, remembered; memory of an instance. Needs no servers.
+# plugins: CPU time of a plugin's hook called, called in a new instance, remembered; memory of an instance; and pgbench through a Pointsman with
+#        a plugin that passes every statement, beside one without. plugged: the latter alone.
+#        PLUGIN=FILE, with PLUGIN_CONFIG=JSON, measures that plugin besides.
 # Pools hold 8 server connections; nobody asks clients for a password; Pointsman parses, and splits reads off to a replica.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -34,7 +36,8 @@ case $what in
   peers) clients=${clients:-16}; rounds=${rounds:-5}; scale=${scale:-10} ;;
   idle) clients=${clients:-10000}; scale=1 ;;
   cache | shards) ;;
-  plugins) cd "$here/../.." && exec nice cargo bench -p pointsman-plugin-host --bench call ;;
+  plugins) (cd "$here/../.." && nice cargo bench -p pointsman-plugin-host --bench call) ;;
+  plugged) ;;
   *) usage ;;
 esac
 
@@ -116,6 +119,7 @@ write_pointsman() {
 
 [ "$what" != cache ] || . "$here/cache.sh"
 [ "$what" != shards ] || . "$here/shards.sh"
+[ "$what" != plugins ] && [ "$what" != plugged ] || . "$here/plugins.sh"
 "$root/deploy/setup.sh" bench
 pointsman=; ! asked pointsman || pointsman=$(pointsman_binary)
 ulimit -n "$(ulimit -Hn)"

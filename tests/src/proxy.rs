@@ -259,15 +259,20 @@ impl Proxy {
     }
 
     async fn client_as(&self, user: &str, database: &str) -> Client {
+        self.try_client_as(user, database).await.expect("the user logs in")
+    }
+
+    /// A tokio-postgres client, if it is let in.
+    pub async fn try_client_as(&self, user: &str, database: &str) -> Result<Client, tokio_postgres::Error> {
         let mut config = tokio_postgres::Config::new();
         config.host("127.0.0.1").port(self.port).user(user).password(PASSWORD).dbname(database);
-        let (client, connection) = config.connect(NoTls).await.expect("the user logs in");
+        let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 eprintln!("a client's connection ended: {error}");
             }
         });
-        client
+        Ok(client)
     }
 }
 

@@ -26,6 +26,7 @@ mod own_queries;
 mod pausing;
 mod pins;
 mod pipelining;
+mod plugins;
 mod policies;
 mod pool;
 mod portals;

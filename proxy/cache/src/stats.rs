@@ -112,6 +112,8 @@ pub enum NotStored {
     Interrupted,
     /// The query for its tags failed.
     NoTags,
+    /// A plugin said that it is not to be kept.
+    Vetoed,
 }
 
 named!(Refusal,
@@ -135,6 +137,7 @@ impl Named for NotStored {
         Self::NotPlain,
         Self::Interrupted,
         Self::NoTags,
+        Self::Vetoed,
     ];
 
     fn name(self) -> &'static str {
@@ -144,6 +147,7 @@ impl Named for NotStored {
             Self::NotPlain => "not_plain",
             Self::Interrupted => "interrupted",
             Self::NoTags => "no_tags",
+            Self::Vetoed => "vetoed",
         }
     }
 
@@ -154,6 +158,7 @@ impl Named for NotStored {
             Self::NotPlain => Refusal::ALL.len() + 1,
             Self::Interrupted => Refusal::ALL.len() + 2,
             Self::NoTags => Refusal::ALL.len() + 3,
+            Self::Vetoed => Refusal::ALL.len() + 4,
         }
     }
 }
@@ -191,7 +196,7 @@ impl<T: Named, const N: usize> By<T, N> {
 pub struct Counters {
     outcomes: By<Outcome, 8>,
     bypasses: By<Bypass, 14>,
-    not_stored: By<NotStored, 13>,
+    not_stored: By<NotStored, 14>,
     unreadable: By<Unreadable, 8>,
     stored: AtomicU64,
     bytes_stored: AtomicU64,
@@ -271,7 +276,7 @@ pub struct Counts {
     /// By [`Bypass`].
     pub bypasses: [u64; 14],
     /// By [`NotStored`].
-    pub not_stored: [u64; 13],
+    pub not_stored: [u64; 14],
     /// By [`Unreadable`].
     pub unreadable: [u64; 8],
     /// Results stored.

@@ -1,4 +1,5 @@
-//! CPU time of a hook: called in an instance that is reused, in a new one, remembered, with what it asks for; and the memory of an instance.
+//! CPU time of a hook: called in an instance that is reused, in a new one, remembered, with what it asks for; the memory of an instance; and
+//! a hundred plugins: loaded, reloaded, idle. `PLUGIN=FILE`, with `PLUGIN_CONFIG=JSON`, measures a plugin of yours besides.
 
 #[path = "../tests/plugins/guest.rs"]
 #[expect(dead_code, reason = "what only tests need")]
@@ -8,7 +9,7 @@ use std::hint::black_box;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{Criterion, Throughput};
@@ -17,12 +18,13 @@ use pointsman_plugin_host::{
     QueryCall, Verdict,
 };
 use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::Runtime;
 
 /// CPU time of this thread.
 struct CpuTime;
 
-fn cpu() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
+fn cpu(clock: ClockId) -> Duration {
+    let now = clock_gettime(clock);
     Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
 }
 
@@ -31,11 +33,11 @@ impl Measurement for CpuTime {
     type Value = Duration;
 
     fn start(&self) -> Duration {
-        cpu()
+        cpu(ClockId::ThreadCPUTime)
     }
 
     fn end(&self, began: Duration) -> Duration {
-        cpu().saturating_sub(began)
+        cpu(ClockId::ThreadCPUTime).saturating_sub(began)
     }
 
     fn add(&self, a: &Duration, b: &Duration) -> Duration {
@@ -94,13 +96,25 @@ const MEMO: &str = "(i32.store8 (i32.const 1104) (i32.const 2)) (i32.const 1024)
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut criterion = Criterion::default().with_measurement(CpuTime).configure_from_args();
+    let dir = guest::Dir::new();
+    if let Ok(file) = std::env::var("PLUGIN") {
+        measure_file(&runtime, &mut criterion, &dir, &file);
+    }
     let options =
         HostOptions { instances_max: 300, lookup: Some(Arc::new(Silence)), ..HostOptions::default() };
-    let (host, dir) = (Host::new(options).expect("a host"), guest::Dir::new());
+    let host = Host::new(options).expect("a host");
+    measure_calls(&runtime, &mut criterion, &host, &dir);
+    runtime.block_on(measure_memory(&host, &dir));
+    drop(host);
+    runtime.block_on(measure_hundred(&dir));
+}
+
+fn measure_calls(runtime: &Runtime, criterion: &mut Criterion<CpuTime>, host: &Host, dir: &guest::Dir) {
     let load = |name: &str, bytes: &[u8], change: &dyn Fn(&mut PluginSpec)| {
         let mut spec = dir.spec(name, bytes);
         change(&mut spec);
-        runtime.block_on(guest::load(&host, spec)).expect("it loads")
+        runtime.block_on(guest::load(host, spec)).expect("it loads")
     };
     let asks = guest::on_query(&["statement"], "(call $sql (i32.const 2048)) (i32.const 1024)");
     let plugins = [
@@ -109,7 +123,6 @@ fn main() {
         ("new instance", load("fresh", &guest::passing(), &|spec| spec.isolation = Isolation::PerCall)),
         ("remembered", load("memo", &guest::on_query(&[], MEMO), &|_| ())),
     ];
-    let mut criterion = Criterion::default().with_measurement(CpuTime).configure_from_args();
     let mut group = criterion.benchmark_group("on-query");
     let call = guest::call(1, "ann");
     for (name, plugin) in &plugins {
@@ -117,22 +130,69 @@ fn main() {
         group.bench_function(*name, |bencher| bencher.iter(|| black_box(now(plugin, black_box(&call)))));
     }
     group.finish();
-    let waits = guest::on_query(
-        &["lookup"],
-        "(call $query (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048)) (i32.const 1024)",
-    );
-    let plugin = load("waits", &waits, &|spec| {
-        spec.grants = vec![Capability::Lookup];
-        spec.limits.concurrency = INSTANCES;
-        spec.limits.lookup_deadline = Duration::from_secs(600);
-    });
-    runtime.block_on(measure_memory(plugin));
+}
+
+/// Measures a plugin's file: compiled, loaded with its code kept, called.
+fn measure_file(runtime: &Runtime, criterion: &mut Criterion<CpuTime>, dir: &guest::Dir, file: &str) {
+    let mut spec = PluginSpec::new("yours", file);
+    spec.grants = Capability::WORDS.iter().map(|(_, capability)| *capability).collect();
+    let config = std::env::var("PLUGIN_CONFIG").unwrap_or_else(|_| "null".to_owned());
+    spec.config = serde_json::from_str(&config).expect("JSON");
+    spec.limits.deadline = Duration::from_secs(5);
+    spec.limits.init_deadline = Duration::from_secs(60);
+    spec.limits.memory_bytes_max = 256 << 20;
+    for what in ["compiled", "its code kept"] {
+        let options = HostOptions { code_dir: Some(dir.0.join("code")), ..HostOptions::default() };
+        let host = Host::new(options).expect("a host");
+        let (before, began) = (resident_kib(), Instant::now());
+        let plugin = runtime.block_on(guest::load(&host, spec.clone())).unwrap_or_else(|e| panic!("{e}"));
+        let (took, resident) = (began.elapsed(), resident_kib().saturating_sub(before));
+        println!("{file}, {what}: loaded in {took:?}, {resident} KiB resident");
+        let call = guest::call(1, "ann");
+        let answer = runtime.block_on(plugin.on_query(&call));
+        println!("{:?} {:?}, {:?}", answer.verdict, answer.failure, plugin.status());
+        criterion.bench_function(&format!("yours, {what}"), |bencher| {
+            bencher.iter(|| black_box(runtime.block_on(plugin.on_query(black_box(&call)))));
+        });
+    }
+}
+
+/// Prints what a hundred plugins take: to load, in memory, to reload with one that changed, and while nobody calls them.
+async fn measure_hundred(dir: &guest::Dir) {
+    let options = HostOptions { code_dir: Some(dir.0.join("hundred")), ..HostOptions::default() };
+    let host = Host::new(options).expect("a host");
+    let file = dir.spec("one", &guest::passing()).file;
+    let specs = || (0..100).map(|at| PluginSpec::new(format!("p{at}"), file.clone())).collect::<Vec<_>>();
+    let (resident, began) = (resident_kib(), Instant::now());
+    let before = host.load(specs(), None).await.expect("they load");
+    println!("100 plugins: loaded in {:?}", began.elapsed());
+    let each = resident_kib().saturating_sub(resident) as f64 / 100.0;
+    println!("100 plugins: {each:.1} KiB resident each, with code and an instance");
+
+    let mut changed = specs();
+    changed[0] = PluginSpec::new("p0", dir.spec("other", &guest::on_query(&[], MEMO)).file);
+    let began = Instant::now();
+    let after = host.load(changed, Some(&before)).await.expect("they load");
+    before.replaced_by(&after).await;
+    println!("100 plugins: reloaded with a file that changed in {:?}", began.elapsed());
+
+    // The clock of deadlines ticks on for a while.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let spent = cpu(ClockId::ProcessCPUTime);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    println!("100 plugins: {:?} of CPU time in 5 s without calls", cpu(ClockId::ProcessCPUTime) - spent);
 }
 
 const INSTANCES: usize = 200;
 
 /// Prints what an instance takes, with the stack of the call that waits in it.
-async fn measure_memory(plugin: Arc<Plugin>) {
+async fn measure_memory(host: &Host, dir: &guest::Dir) {
+    let body = "(call $query (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048)) (i32.const 1024)";
+    let mut spec = dir.spec("waits", &guest::on_query(&["lookup"], body));
+    spec.grants = vec![Capability::Lookup];
+    spec.limits.concurrency = INSTANCES;
+    spec.limits.lookup_deadline = Duration::from_secs(600);
+    let plugin = guest::load(host, spec).await.expect("it loads");
     let before = resident_kib();
     let calls: Vec<_> = (0..INSTANCES)
         .map(|_| {
@@ -145,7 +205,10 @@ async fn measure_memory(plugin: Arc<Plugin>) {
     }
     let instance = resident_kib().saturating_sub(before) as f64 / INSTANCES as f64;
     println!("memory: {instance:.1} KiB resident for an instance and a waiting call's stack");
-    calls.iter().for_each(tokio::task::JoinHandle::abort);
+    for call in calls {
+        call.abort();
+        drop(call.await);
+    }
 }
 
 fn resident_kib() -> usize {

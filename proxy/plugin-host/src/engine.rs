@@ -1,19 +1,20 @@
 //! The engine that compiles and runs plugins, and the clock by which their calls are ended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use crate::pool::{SHELVES, worker};
 use crate::spec::MEMORY_BYTES_MAX;
 
 /// How exact deadlines are.
 const TICK: Duration = Duration::from_millis(1);
 
-/// How long the clock ticks on after the last call could have ended, in ticks.
-const TICKS_AFTER: u64 = 1_000;
+/// How long the clock ticks on after the last call, in ticks: to sleep and be woken costs more than some ticks.
+const TICKS_AFTER: u64 = 100;
 
 /// The longest deadline: epochs must not overflow.
 const TICKS_MAX: u64 = u64::MAX / 4;
@@ -51,7 +52,7 @@ pub(crate) fn engine(instances_max: u32) -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// Advances an engine's epoch while calls may run, by a thread that sleeps while there are none.
+/// Advances an engine's epoch while calls run, by a thread that sleeps while there are none.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
@@ -59,25 +60,35 @@ pub(crate) struct Ticker {
     sleeper: Thread,
 }
 
-#[derive(Debug)]
+/// Calls of one worker, on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Calls(AtomicUsize);
+
+#[derive(Debug, Default)]
 struct Shared {
+    /// Calls that run, apart for each worker.
+    running: [Calls; SHELVES],
     /// A call began since the last tick.
     began: AtomicBool,
     /// The thread sleeps, or is about to.
     asleep: AtomicBool,
     stopped: AtomicBool,
-    /// The longest that a call may take, in ticks.
-    longest: AtomicU64,
+}
+
+/// A call that runs: until this is dropped, the clock ticks.
+#[derive(Debug)]
+pub(crate) struct Running<'a>(&'a Calls);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Release);
+    }
 }
 
 impl Ticker {
     pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            began: AtomicBool::new(false),
-            asleep: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
-            longest: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::default());
         let (theirs, engine) = (Arc::clone(&shared), engine.weak());
         let thread = std::thread::Builder::new()
             .name("plugin-clock".to_owned())
@@ -86,20 +97,18 @@ impl Ticker {
         Ok(Self { shared, thread: Some(thread), sleeper })
     }
 
-    /// Calls may take so long from now on.
-    pub(crate) fn expect(&self, longest: Duration) {
-        self.shared.longest.fetch_max(ticks(longest), Ordering::SeqCst);
-    }
-
-    /// A call begins. It ends within the longest time that was announced.
-    pub(crate) fn begin(&self) {
-        if self.shared.began.load(Ordering::SeqCst) {
-            return;
+    /// A call begins.
+    pub(crate) fn begin(&self) -> Running<'_> {
+        let calls = &self.shared.running[worker()];
+        // Either the thread sees this call before it sleeps, or we see that it sleeps.
+        calls.0.fetch_add(1, Ordering::SeqCst);
+        if !self.shared.began.load(Ordering::Relaxed) {
+            self.shared.began.store(true, Ordering::SeqCst);
         }
-        self.shared.began.store(true, Ordering::SeqCst);
         if self.shared.asleep.load(Ordering::SeqCst) {
             self.sleeper.unpark();
         }
+        Running(calls)
     }
 }
 
@@ -113,18 +122,30 @@ impl Drop for Ticker {
     }
 }
 
+impl Shared {
+    /// Whether a call runs, or one did since this was asked before.
+    fn is_busy(&self) -> bool {
+        let began = self.began.swap(false, Ordering::SeqCst);
+        began || self.running.iter().any(|calls| calls.0.load(Ordering::SeqCst) > 0)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+}
+
 fn tick(shared: &Shared, engine: &EngineWeak) {
     let mut quiet: u64 = 0;
-    while !shared.stopped.load(Ordering::SeqCst) {
+    while !shared.is_stopped() {
         std::thread::sleep(TICK);
         let Some(engine) = engine.upgrade() else { return };
         engine.increment_epoch();
-        quiet = if shared.began.swap(false, Ordering::SeqCst) { 0 } else { quiet.saturating_add(1) };
-        if quiet <= shared.longest.load(Ordering::SeqCst).saturating_add(TICKS_AFTER) {
+        quiet = if shared.is_busy() { 0 } else { quiet + 1 };
+        if quiet <= TICKS_AFTER {
             continue;
         }
         shared.asleep.store(true, Ordering::SeqCst);
-        while !shared.began.load(Ordering::SeqCst) && !shared.stopped.load(Ordering::SeqCst) {
+        while !shared.is_busy() && !shared.is_stopped() {
             std::thread::park();
         }
         shared.asleep.store(false, Ordering::SeqCst);

@@ -150,15 +150,15 @@ impl Host {
         let shared = Arc::new(self.shared(spec, old)?);
         let (spec, shape) = (&shared.spec, |error: wasmtime::Error| Problem::Shape(format!("{error:#}")));
         let mut linker = Linker::new(&self.engine);
-        imports::link(&mut linker, &spec.grants, spec.kv.shared).map_err(shape)?;
+        imports::link(&mut linker, &exports.capabilities, spec.kv.shared).map_err(shape)?;
         let pre = linker.instantiate_pre(&component).map_err(shape)?;
         let limits = spec.limits;
         let mut plugin = Plugin {
             sha256,
             engine: self.engine.clone(),
             pre,
+            waits: imports::waits(&exports.capabilities, &shared.kv),
             exports,
-            waits: imports::waits(&spec.grants, &shared.kv),
             wants: Wants::default(),
             pool: Pool::new(limits.memos_max),
             permits: Semaphore::new(limits.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
@@ -208,11 +208,7 @@ impl Host {
 
     /// Makes a first instance: types, `init` and `needs`.
     async fn try_out(&self, plugin: &mut Plugin) -> Result<(), Problem> {
-        let limits = &plugin.shared.spec.limits;
-        // Made, `init`, `needs`; waiting for a turn, a hook with its lookups, `shutdown`.
-        let own = limits.init_deadline.saturating_add(limits.deadline).saturating_mul(3);
-        self.ticker.expect(own.saturating_add(limits.lookup_deadline));
-        self.ticker.begin();
+        let _running = self.ticker.begin();
         let mut instance = plugin.instantiate().await.map_err(Problem::Start)?;
         instance.check(&plugin.exports).map_err(|error| match error {
             CallError::Contract(why) => Problem::Shape(why),

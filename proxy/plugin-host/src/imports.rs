@@ -16,17 +16,17 @@ use crate::state::{Kv, State};
 /// The most that `random.bytes` gives.
 const RANDOM_BYTES_MAX: u32 = 4096;
 
-/// Links what is always there, and what is granted.
+/// Links what is always there, and what is imported.
 pub(crate) fn link(
     linker: &mut Linker<State>,
-    grants: &[Capability],
+    capabilities: &[Capability],
     shared_kv: bool,
 ) -> wasmtime::Result<()> {
     type Own = HasSelf<State>;
     session::add_to_linker::<_, Own>(linker, |state| state)?;
     statement::add_to_linker::<_, Own>(linker, |state| state)?;
-    for grant in grants {
-        match grant {
+    for capability in capabilities {
+        match capability {
             Capability::Log => log::add_to_linker::<_, Own>(linker, |state| state)?,
             Capability::Metric => metric::add_to_linker::<_, Own>(linker, |state| state)?,
             Capability::Kv if shared_kv => kv::link_shared(linker)?,
@@ -39,9 +39,10 @@ pub(crate) fn link(
     Ok(())
 }
 
-/// Whether a plugin with these grants may have to wait, so that its calls are asynchronous.
-pub(crate) fn waits(grants: &[Capability], kv: &Kv) -> bool {
-    grants.contains(&Capability::Lookup) || (grants.contains(&Capability::Kv) && matches!(kv, Kv::Shared(_)))
+/// Whether a plugin with these imports may have to wait, so that its calls are asynchronous.
+pub(crate) fn waits(capabilities: &[Capability], kv: &Kv) -> bool {
+    capabilities.contains(&Capability::Lookup)
+        || (capabilities.contains(&Capability::Kv) && matches!(kv, Kv::Shared(_)))
 }
 
 impl State {

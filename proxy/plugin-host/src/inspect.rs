@@ -15,7 +15,7 @@ pub(crate) const VERSION: &str = "1.0.0";
 /// Interfaces that need no grant.
 const FREE: [&str; 3] = ["types", "session", "statement"];
 
-/// Functions that a component exports.
+/// Functions that a component exports, and what it imports.
 #[derive(Debug)]
 pub(crate) struct Exports {
     pub(crate) init: Option<ComponentExportIndex>,
@@ -23,11 +23,17 @@ pub(crate) struct Exports {
     pub(crate) declare: Option<ComponentExportIndex>,
     /// `handle` of each hook, in the order of [`Hook::WORDS`].
     pub(crate) hooks: [Option<ComponentExportIndex>; Hook::WORDS.len()],
+    /// Capabilities that it imports, all of them granted.
+    pub(crate) capabilities: Vec<Capability>,
 }
 
 /// The interface and version of a name of the contract.
 fn ours(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix(PACKAGE)?.split_once('@')
+}
+
+fn capability(interface: &str) -> Option<Capability> {
+    Capability::WORDS.iter().find(|(word, _)| *word == interface).map(|(_, capability)| *capability)
 }
 
 /// Whether what was made for a version can work with ours: the first number counts.
@@ -61,11 +67,16 @@ pub(crate) fn inspect(
         let list = if exports.is_empty() { "none".to_owned() } else { exports.join(", ") };
         return Err(Problem::NoHook { exports: list });
     }
+    let mut capabilities: Vec<Capability> =
+        imports.iter().filter_map(|name| capability(ours(name)?.0)).collect();
+    capabilities.sort_unstable();
+    capabilities.dedup();
     Ok(Exports {
         init: function("lifecycle", "init"),
         shutdown: function("lifecycle", "shutdown"),
         declare: function("needs", "declare"),
         hooks,
+        capabilities,
     })
 }
 
@@ -84,9 +95,6 @@ fn check_import(import: &str, all: &[&str], grants: &[Capability]) -> Result<(),
     if FREE.contains(&interface) {
         return Ok(());
     }
-    let capability = |interface: &str| {
-        Capability::WORDS.iter().find(|(word, _)| *word == interface).map(|(_, capability)| *capability)
-    };
     match capability(interface) {
         None => Err(unknown(": it may be of a later version of the contract")),
         Some(capability) if grants.contains(&capability) => Ok(()),

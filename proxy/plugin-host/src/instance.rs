@@ -34,6 +34,9 @@ pub(crate) struct Slots {
     connect: Option<TypedFunc<(), (on_connect::ConnectVerdict,)>>,
 }
 
+/// A hook's function.
+type Function<H> = TypedFunc<<H as HookType>::Params, <H as HookType>::Return>;
+
 macro_rules! hook {
     ($name:ident, $hook:ident, $slot:ident, $params:ty, $return:ty) => {
         pub(crate) struct $name;
@@ -162,10 +165,7 @@ impl Instance {
         Ok(())
     }
 
-    fn hook<H: HookType>(
-        &mut self,
-        exports: &Exports,
-    ) -> Result<Option<TypedFunc<H::Params, H::Return>>, CallError> {
+    fn hook<H: HookType>(&mut self, exports: &Exports) -> Result<Option<Function<H>>, CallError> {
         if let Some(function) = *H::slot(&mut self.slots) {
             return Ok(Some(function));
         }

@@ -1,6 +1,5 @@
 //! Verdicts that hold for more than one call, as one worker remembers them.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lru::LruCache;
@@ -33,27 +32,31 @@ enum Kept {
 
 /// Verdicts by template.
 #[derive(Debug)]
-pub(crate) struct Memos(LruCache<Key, Kept>);
+pub(crate) struct Memos {
+    /// Bounded here: a bound of its own would reserve memory for all of them.
+    kept: LruCache<Key, Kept>,
+    memos_max: usize,
+}
 
 impl Memos {
     pub(crate) fn new(memos_max: usize) -> Self {
-        Self(LruCache::new(NonZeroUsize::new(memos_max).unwrap_or(NonZeroUsize::MIN)))
+        Self { kept: LruCache::unbounded(), memos_max }
     }
 
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.kept.clear();
     }
 
     /// The verdict that holds for a call.
     pub(crate) fn find(&mut self, call: &QueryCall) -> Option<Arc<Verdict>> {
-        if self.0.is_empty() {
+        if self.kept.is_empty() {
             return None;
         }
-        if let Kept::Verdict(verdict) = self.0.get(&Key::new(call, 0))? {
+        if let Kept::Verdict(verdict) = self.kept.get(&Key::new(call, 0))? {
             return Some(Arc::clone(verdict));
         }
-        match self.0.get(&Key::new(call, call.session.identity().key))? {
+        match self.kept.get(&Key::new(call, call.session.identity().key))? {
             Kept::Verdict(verdict) => Some(Arc::clone(verdict)),
             Kept::ByIdentity => None,
         }
@@ -66,11 +69,18 @@ impl Memos {
         }
         let kept = Kept::Verdict(Arc::clone(verdict));
         if memo == Memo::Template {
-            self.0.put(Key::new(call, 0), kept);
+            self.put(Key::new(call, 0), kept);
             return;
         }
-        self.0.put(Key::new(call, 0), Kept::ByIdentity);
-        self.0.put(Key::new(call, call.session.identity().key), kept);
+        self.put(Key::new(call, 0), Kept::ByIdentity);
+        self.put(Key::new(call, call.session.identity().key), kept);
+    }
+
+    fn put(&mut self, key: Key, kept: Kept) {
+        self.kept.put(key, kept);
+        while self.kept.len() > self.memos_max {
+            self.kept.pop_lru();
+        }
     }
 }
 

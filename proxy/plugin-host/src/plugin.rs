@@ -218,7 +218,7 @@ impl Plugin {
         let Some(turn) = self.breaker.permits() else {
             return Err((Duration::ZERO, CallError::Disabled));
         };
-        self.ticker.begin();
+        let _running = self.ticker.begin();
         let began = Instant::now();
         let result = self.perform::<H, T>(subject, params, check, began).await;
         let took = began.elapsed();
@@ -372,8 +372,8 @@ impl Plugin {
     }
 
     async fn end_idle(&self) {
+        let _running = self.ticker.begin();
         for instance in self.pool.drain() {
-            self.ticker.begin();
             instance.end(&self.exports).await;
         }
     }

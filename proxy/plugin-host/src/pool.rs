@@ -9,12 +9,17 @@ use crate::memo::Memos;
 use crate::stats::{Counts, Stats};
 
 /// Workers that have a shelf of their own; more of them share.
-const SHELVES: usize = 16;
+pub(crate) const SHELVES: usize = 16;
 
 static WORKERS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static WORKER: Cell<usize> = Cell::new(WORKERS.fetch_add(1, Ordering::Relaxed) % SHELVES);
+}
+
+/// This worker's number, below [`SHELVES`].
+pub(crate) fn worker() -> usize {
+    WORKER.get()
 }
 
 /// One worker's part, on cache lines of its own.
@@ -46,12 +51,12 @@ impl Pool {
 
     /// This worker's part.
     pub(crate) fn own(&self) -> &Shelf {
-        &self.shelves[WORKER.get()]
+        &self.shelves[worker()]
     }
 
     /// An instance of this worker's, or else of another's.
     pub(crate) fn take(&self) -> Option<Instance> {
-        let first = WORKER.get();
+        let first = worker();
         let mut shelves = (0..SHELVES).map(|at| &self.shelves[(first + at) % SHELVES]);
         shelves.find_map(|shelf| lock(&shelf.free).pop())
     }

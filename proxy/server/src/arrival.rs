@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use pointsman_plugin_host::Identity;
 use pointsman_wire::startup::ProtocolVersion;
 use tokio::io::AsyncWriteExt;
 
@@ -235,6 +236,8 @@ async fn begin(proxy: &Arc<Proxy>, worker: usize, admitted: &mut Admitted) -> Re
     if admitted.database == CONSOLE_DATABASE {
         return console::admit(&settings.config.auth, admitted).map(|()| Begun::Console);
     }
+    let base = startup_settings(&admitted.startup)?;
+    let base = proxy.plugins.admit(&settings.config.plugins, identity(admitted, &base), base).await?;
     let unknown = || Fault::client("3D000", format!("database \"{}\" does not exist", admitted.database));
     let (cluster, database) = proxy.clusters.find(&admitted.database).ok_or_else(unknown)?;
     let credentials = credentials(&admitted.proof, &admitted.user, &cluster.config());
@@ -249,7 +252,6 @@ async fn begin(proxy: &Arc<Proxy>, worker: usize, admitted: &mut Admitted) -> Re
     for (cluster, account) in shards.iter().flat_map(|shards| shards.accounts()) {
         account.set_credentials(&self::credentials(&admitted.proof, &admitted.user, &cluster.config()));
     }
-    let base = startup_settings(&admitted.startup)?;
     let mode = cluster.config().pool.mode;
     let shared = Shared {
         usage: account.usage(worker),
@@ -265,6 +267,13 @@ async fn begin(proxy: &Arc<Proxy>, worker: usize, admitted: &mut Admitted) -> Re
     };
     let told = greeting(&shared, &base).await?;
     Ok(Begun::Session(Box::new(shared), base, told, shards))
+}
+
+/// Who has come, as plugins see it.
+fn identity(admitted: &Admitted, settings: &Arc<crate::upstream::settings::Settings>) -> Identity {
+    let application = crate::session::application_name(settings);
+    let client = admitted.framed.stream.ends().peer.map(|peer| peer.ip().to_canonical().to_string());
+    Identity::new(&admitted.user, &admitted.database, &application, client)
 }
 
 /// What the client's proof is good for at a server. Where it proves nothing of use (trust, certificate), the cluster's

@@ -179,6 +179,9 @@ mod tests {
             None
         }
 
+        fn plugins(&self) -> Vec<crate::metrics::PluginSnapshot> {
+            Vec::new()
+        }
         fn rules(&self) -> Vec<RuleSnapshot> {
             Vec::new()
         }

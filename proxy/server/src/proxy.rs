@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use pointsman_plugin_host::Plugins;
 use pointsman_policy::PolicySet;
 use tokio::sync::watch;
 
@@ -121,8 +120,8 @@ impl Proxy {
         }
         let settings = Settings::new(config, Arc::clone(&prover))?;
         let overrides = set.overrides().clone();
-        let plugins = PluginHost::new(&settings.config.plugins, None);
-        let loaded = Arc::new(load_first(&plugins, &settings.config)?);
+        let plugins = PluginHost::new(&settings.config)?;
+        let loaded = Arc::new(plugins.load_first(&settings.config.plugins)?);
         plugins.put(Arc::clone(&loaded));
         let policies = Arc::new(ArcSwap::from_pointee(Policies::after(None, set, loaded)));
         let cache = ResultCache::new(&settings.config.cache)
@@ -261,15 +260,4 @@ impl Proxy {
         self.listening.store(false, Ordering::Release);
         self.closing.send_replace(true);
     }
-}
-
-/// The plugins of a start, before there is anything to run them on.
-fn load_first(host: &PluginHost, config: &Config) -> Result<Plugins, Fault> {
-    if config.plugins.plugins.is_empty() {
-        return Ok(Plugins::default());
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Fault::pointsman("F0000", "plugins cannot be loaded").because(error))?;
-    runtime.block_on(host.load(&config.plugins))
 }

@@ -9,8 +9,8 @@ use crate::admin::http::Readiness;
 use crate::config::Config;
 use crate::lifecycle::Running;
 use crate::metrics::{
-    CacheSnapshot, ClientSnapshot, DatabaseSnapshot, PoolSnapshot, PoolSource, RuleSnapshot, ServerSnapshot,
-    ShardedSnapshot, Used,
+    CacheSnapshot, ClientSnapshot, DatabaseSnapshot, PluginSnapshot, PoolSnapshot, PoolSource, RuleSnapshot,
+    ServerSnapshot, ShardedSnapshot, Used,
 };
 use crate::policies::RuleCounts;
 use crate::proxy::Proxy;
@@ -76,6 +76,16 @@ impl PoolSource for Proxy {
             impossible: counts.impossible.load(Relaxed),
         };
         policies.rules().map(snapshot).collect()
+    }
+
+    fn plugins(&self) -> Vec<PluginSnapshot> {
+        let plugins = self.plugins.current();
+        let snapshot = |plugin: &std::sync::Arc<pointsman_plugin_host::Plugin>| PluginSnapshot {
+            name: plugin.name().to_owned(),
+            status: plugin.status(),
+            own: plugin.metrics(),
+        };
+        plugins.iter().map(snapshot).collect()
     }
 
     fn sharded(&self) -> Vec<ShardedSnapshot> {

@@ -30,7 +30,7 @@
 //! **End**: [`Shared::close`] publishes what waits and says goodbye, so that nobody takes this proxy for
 //! lost.
 //!
-//! Beside all that, [`Leases`]: numbers that one proxy holds at a time.
+//! Beside all that, [`Leases`]: numbers that one proxy holds at a time; and [`Kv`]: keys and values of others' making.
 //!
 //! What it rests on: a connection that still stands leads to a store that did not go back in time. Over a new
 //! one nothing is believed until everything was invalidated through it. A Cluster's primary that was cut off
@@ -47,6 +47,7 @@ mod entries;
 mod generations;
 mod inner;
 mod keeper;
+mod kv;
 mod leases;
 mod miss;
 mod names;
@@ -58,6 +59,7 @@ pub use breaker::BreakerState;
 pub use bus::{Bus, BusEvent, GAP_REASONS, GapReason};
 pub use config::{ConfigError, SharedConfig};
 pub use database::{Database, DatabaseId};
+pub use kv::Kv;
 pub use leases::{Leases, SKEW, Term};
 pub use miss::{MISS_KINDS, Miss};
 pub use stats::{Counts, UNREADABLE_NAMES};

@@ -1,5 +1,6 @@
 //! What hooks see and answer, what is remembered, and what capabilities do.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -56,6 +57,17 @@ fn message(verdict: &Verdict) -> &str {
         Verdict::Refuse(refusal) => &refusal.message,
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn what_is_granted_and_not_imported_changes_nothing() {
+    let all: Vec<Capability> = Capability::WORDS.iter().map(|(_, capability)| *capability).collect();
+    let (_host, _dir, plugin) = one(&guest::passing(), &all).await;
+    let call = call(1, "ann");
+    // It does not wait, as it does not look up.
+    let mut asked = std::pin::pin!(plugin.on_query(&call));
+    let said = asked.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(matches!(said, std::task::Poll::Ready(said) if said.failure.is_none()));
 }
 
 #[tokio::test]
@@ -121,6 +133,20 @@ async fn verdicts_are_remembered_as_widely_as_the_plugin_says() {
         other.read_only = false;
         plugin.on_query(&other).await;
         assert_eq!(plugin.status().counts.calls, calls_expected + 1);
+    }
+}
+
+#[tokio::test]
+async fn as_many_verdicts_are_remembered_as_the_limit_says() {
+    let (host, dir) = (host(), Dir::new());
+    for (memos_max, remembered) in [(3, 3), (2, 0), (0, 0)] {
+        let mut spec = dir.spec("p", &once(2));
+        spec.limits.memos_max = memos_max;
+        let plugin = load(&host, spec).await.expect("it loads");
+        for template in [1, 2, 3, 1, 2, 3] {
+            plugin.on_query(&call(template, "ann")).await;
+        }
+        assert_eq!(plugin.status().counts.remembered, remembered, "{memos_max}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The change stream of one database: every commit on the primary, whoever made it, marks what it changed. While the
 //! stream cannot be believed to be whole and near, the ledger is closed and nothing is served.
 
+mod plugged;
 mod rows;
 pub mod stream;
 
@@ -15,6 +16,7 @@ use pointsman_wire::replication::{Change, FromSender};
 use super::config::ChangesConfig;
 use super::definitions::{self, Digest};
 use super::fleet::Fleet;
+use super::tags::Naming;
 use crate::fault::Fault;
 use crate::policies::Policies;
 use crate::upstream::cluster::Cluster;
@@ -25,6 +27,7 @@ use crate::upstream::own::{self, Own};
 use crate::upstream::positions::end_of_record;
 use crate::upstream::server::{Server, State};
 use crate::upstream::watched::Hearing;
+use plugged::{At, Unheard};
 use rows::{By, Relations};
 use stream::Stream;
 
@@ -63,6 +66,8 @@ struct Listener<'a> {
     era: Era,
     limit: Duration,
     relations: Relations,
+    /// What plugins have not heard of.
+    unheard: Unheard,
     /// Of the transaction that is being read: its id, and what it marks.
     xid: u32,
     marks: Tags,
@@ -113,6 +118,7 @@ async fn begin<'a>(to: &'a Listened, server: &Arc<Server>, limit: Duration) -> R
         era,
         limit,
         relations: Relations::default(),
+        unheard: Unheard::default(),
         xid: 0,
         marks: Tags::new(),
         defines: false,
@@ -171,11 +177,11 @@ impl Listener<'_> {
     async fn round(&mut self) -> Result<(), Fault> {
         let pause = if self.to.ledger.is_unsettled() { SETTLE_PAUSE } else { PROBE_PAUSE / 4 };
         if let Ok(payload) = tokio::time::timeout(pause, self.stream.next()).await {
-            self.take(&payload?)?;
+            self.take(&payload?).await?;
             while self.stream.has_more() {
                 let next = tokio::time::timeout(Duration::ZERO, self.stream.next()).await;
                 let Ok(payload) = next else { break };
-                self.take(&payload?)?;
+                self.take(&payload?).await?;
             }
         }
         if self.to.cluster.era() != self.era.0 || self.to.cluster.is_retired() {
@@ -251,7 +257,7 @@ impl Listener<'_> {
         snapshot(&self.own, self.limit).await
     }
 
-    fn take(&mut self, payload: &[u8]) -> Result<(), Fault> {
+    async fn take(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let wrong = |error: pointsman_wire::WireError| {
             Fault::upstream("08P01", "the stream of changes cannot be read").because(error)
         };
@@ -259,13 +265,17 @@ impl Listener<'_> {
             FromSender::Keepalive { end, .. } => self.reached(end),
             FromSender::Data { payload, .. } => {
                 let change = Change::decode(payload).map_err(wrong)?;
-                self.change(&change);
+                self.change(&change).await;
             }
         }
         Ok(())
     }
 
-    fn change(&mut self, change: &Change<'_>) {
+    async fn change(&mut self, change: &Change<'_>) {
+        let full = self.unheard.add(change, self.to.policies.load().plugins());
+        if full {
+            self.tell_plugins(0).await;
+        }
         match change {
             Change::Begin { xid, .. } => {
                 self.xid = *xid;
@@ -273,7 +283,10 @@ impl Listener<'_> {
                 self.defines = false;
             }
             Change::Message { prefix, .. } if *prefix == definitions::PREFIX => self.defines = true,
-            Change::Commit { end, .. } => self.commit(*end),
+            Change::Commit { end, .. } => {
+                self.tell_plugins(*end).await;
+                self.commit(*end);
+            }
             _ => {
                 let catalog = self.to.database.catalog();
                 let policies = self.to.policies.load();
@@ -286,6 +299,15 @@ impl Listener<'_> {
                 self.relations.add(change, &by, &mut self.marks);
             }
         }
+    }
+
+    /// Plugins hear of what has gathered, and say what else has changed.
+    async fn tell_plugins(&mut self, lsn: u64) {
+        let database = &self.to.database;
+        let (policies, catalog) = (self.to.policies.load_full(), database.catalog().clone());
+        let by = Naming { catalog: &catalog, space: database.space() };
+        let at = At { database: &database.name, lsn, by };
+        self.unheard.tell(policies.plugins(), at, &mut self.marks).await;
     }
 
     fn commit(&mut self, end: u64) {

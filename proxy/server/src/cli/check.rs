@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::config::{Config, check_policy, is_policy};
+use crate::plugins::PluginHost;
 use crate::transport::tls;
 
 /// Checks every file, and says `ok` of those that are.
@@ -42,6 +43,8 @@ fn check(path: &Path) -> Result<String, String> {
         }
         Err(error) => wrong.push(error.to_string()),
     }
+    let loaded = PluginHost::new(&config).and_then(|host| host.load_first(&config.plugins));
+    wrong.extend(loaded.err().map(|fault| fault.to_string()));
     wrong.dedup();
     if wrong.is_empty() { Ok(String::new()) } else { Err(wrong.join("\n")) }
 }

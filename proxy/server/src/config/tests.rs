@@ -61,7 +61,7 @@ fn the_reference_tells_of_every_key_and_of_no_other() {
     let everything = "listen: {unix: /a}\ntls: {}\nlimits: {}\nauth: {users: [{}], auth_query: {}}\n\
         cache: {changes: {}, redis: {}}\n\
         clusters: [{primary: 'postgres://u@h', databases: [{}], tls: {}, health: {}, pool: {}}]\n\
-        sharded: [{}]\n";
+        sharded: [{}]\nplugins: [{limits: {}, kv: {}, lookup: {}, on_failure: {}}]\nplugin_host: {}\n";
     let mut problems = Problems::new("p.yaml", everything, Path::new(""));
     read::read_document(everything, &mut problems);
     let shorthand = [

@@ -9,6 +9,7 @@ use prometheus::proto::MetricFamily;
 use super::caching::{self, CacheSnapshot};
 use super::databases::{self, DatabaseSnapshot};
 use super::family::{Family, Shape, counter, descriptors, gauge};
+use super::plugins::{self, PluginSnapshot};
 use super::rules::{self, RuleSnapshot};
 use super::sharded::{self, ShardedSnapshot};
 use crate::upstream::config::Role;
@@ -24,6 +25,8 @@ pub trait PoolSource: Send + Sync {
     fn cache(&self) -> Option<CacheSnapshot>;
     /// The policies' rules, in order.
     fn rules(&self) -> Vec<RuleSnapshot>;
+    /// The plugins; no two with the same name.
+    fn plugins(&self) -> Vec<PluginSnapshot>;
     /// The databases that are spread over shards; no two with the same name.
     fn sharded(&self) -> Vec<ShardedSnapshot>;
     /// Every server; no two with the same labels.
@@ -197,6 +200,7 @@ impl State {
             .chain(OTHER_SHAPES)
             .chain(databases::shapes())
             .chain(rules::shapes())
+            .chain(plugins::shapes())
             .chain(sharded::shapes())
             .chain(caching::shapes())
             .collect();
@@ -216,6 +220,7 @@ impl Collector for State {
         families.extend(client_families(&source.clients()));
         families.extend(databases::families(&source.databases()));
         families.extend(rules::families(&source.rules()));
+        families.extend(plugins::families(&source.plugins()));
         families.extend(sharded::families(&source.sharded()));
         families.extend(caching::families(source.cache().as_ref()));
         families

@@ -29,6 +29,18 @@ impl PoolSource for Fixed {
         Some(CacheSnapshot::default())
     }
 
+    fn plugins(&self) -> Vec<PluginSnapshot> {
+        let counts = pointsman_plugin_host::Counts { calls: 9, ..Default::default() };
+        let status = pointsman_plugin_host::PluginStatus {
+            counts,
+            instances: 1,
+            memory_bytes: 65_536,
+            kv: (0, 0),
+            disabled: false,
+        };
+        vec![PluginSnapshot { name: "guard".to_owned(), status, own: Vec::new() }]
+    }
+
     fn rules(&self) -> Vec<RuleSnapshot> {
         let (policy, rule) = ("guard".to_owned(), "no-ddl".to_owned());
         vec![RuleSnapshot { policy, rule, matched: 7, refused: 6, ..RuleSnapshot::default() }]

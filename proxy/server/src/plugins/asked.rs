@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pointsman_plugin_host::{
-    Constant, ConstantKind, Identity, Parameter, Relation, Session, Statement, StatementKind, Value,
+    Constant, ConstantKind, Identity, Parameter, Refusal, Relation, Session, Statement, StatementKind, Value,
 };
 use pointsman_policy::tags;
 use pointsman_shards::Values;
@@ -13,6 +13,7 @@ use pointsman_sql::{
 };
 use pointsman_wire::frontend::BindParameters;
 
+use crate::fault::Fault;
 use crate::session::judge::with_text;
 use crate::upstream::settings::{Interned, Value as Setting};
 
@@ -221,6 +222,15 @@ pub fn kind(facts: &Facts) -> StatementKind {
         Kind::Other if !first.writes.is_empty() => StatementKind::Definition,
         _ => StatementKind::Other,
     }
+}
+
+/// What the client is told of a plugin's refusal.
+pub fn refused(refusal: &Refusal) -> Fault {
+    Fault::ruled(&pointsman_policy::Refusal {
+        sqlstate: refusal.sqlstate.as_str().into(),
+        message: refusal.message.as_str().into(),
+        hint: refusal.hint.as_deref().map(Into::into),
+    })
 }
 
 /// A session that asks.

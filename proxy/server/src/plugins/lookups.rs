@@ -73,7 +73,14 @@ impl Inner {
         if clusters.find_group(database).is_some() {
             return Err(unavailable("the database is spread over shards, and a lookup asks one server"));
         }
-        let (cluster, name) = clusters.find(database).ok_or_else(|| unavailable("no such database"))?;
+        // The change stream knows databases by their names on the servers.
+        let found = clusters.find(database).or_else(|| {
+            let all = clusters.all();
+            let known =
+                |cluster: &&Arc<Cluster>| cluster.databases().iter().any(|known| known.name == database);
+            Some((Arc::clone(all.iter().find(known)?), database.to_owned()))
+        });
+        let (cluster, name) = found.ok_or_else(|| unavailable("no such database"))?;
         let servers = cluster.servers();
         let terms = cluster.read_terms();
         let fresh = |server: &&Arc<Server>| {

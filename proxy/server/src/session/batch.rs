@@ -12,6 +12,7 @@ use pointsman_wire::frontend::{Bind, Close, Describe, Execute, Parse, Target};
 use super::begin::begins;
 use super::failed::aborted;
 use super::judge::{Marks, Verdict};
+use super::plugged::Passed;
 use super::request::{Request, Taken};
 use super::{Session, message};
 use crate::fault::Fault;
@@ -58,8 +59,9 @@ impl Session {
         }
         let mut survey = survey;
         match self.plug_batch(survey.len).await {
-            Ok(true) => survey = self.survey()?.unwrap_or(survey),
-            Ok(false) => {}
+            Ok(Passed::Changed) => survey = self.survey()?.unwrap_or(survey),
+            Ok(Passed::Same) => {}
+            Ok(Passed::Answered) => return Ok(Taken::Done),
             Err(fault) => return self.refuse_whole_batch(fault),
         }
         if self.shards.is_some() {

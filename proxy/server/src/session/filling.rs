@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use pointsman_cache::codec::Portable;
 use pointsman_cache::ledger::{Era, Fill, Lsn, Refusal, Seq, Source};
 use pointsman_cache::stats::{NotStored, Outcome};
 use pointsman_cache::{About, Entry, Key, Leader, Millis, Parts, TAGS_MAX, Tag, Tags};
+use pointsman_plugin_host::{Hook, StoreCall, StoreVerdict};
 use pointsman_wire::backend::DataRow;
 use pointsman_wire::frame::Header;
 use pointsman_wire::owed::{Ask, Deal};
 
 use super::cached::Terms;
 use super::notes::Note;
-use super::{Session, message};
+use super::plugged::Judges;
+use super::{Session, Shared, message};
 use crate::caching::ResultCache;
 use crate::caching::tags::{self, Naming};
 use crate::fault::Fault;
@@ -239,43 +242,15 @@ impl Session {
     }
 
     fn end_filling(&self, mut filling: Filling) {
-        let counts = Arc::clone(&filling.terms.counts);
-        let (Some(Begun { fill: begun, now: created, as_of }), Some(cache)) =
-            (filling.begun, &self.shared.cache)
-        else {
-            return;
-        };
-        let families = self.shared.account.database.catalog().families();
-        let policies = self.shared.policies.load();
-        let tags = filling.on.all();
-        let checked = begun.and_then(|fill| filling.terms.ledger.end_fill(&fill, &tags));
-        let checked = checked.and_then(|stamp| {
-            // Relations are known by other numbers now, or told apart by other columns: the tags would mean others.
-            let same = families == filling.terms.families && filling.terms.plans.is_of(&policies.set);
-            if same { Ok(stamp) } else { Err(Refusal::UnknownTags) }
-        });
-        let stamp = match (checked, begun) {
-            (Ok(stamp), _) => stamp,
-            // What began is good for those who began no later, though nobody keeps it.
-            (Err(_), Ok(fill)) => fill.start(),
-            (Err(why), Err(_)) => return counts.cache.not_stored(NotStored::Refused(why)),
-        };
-        let about = About {
-            stamp,
-            tags: tags.as_slice(),
-            created,
-            as_of,
-            lifetime: filling.terms.lifetime(),
-            scope: filling.terms.caching.scope,
-        };
-        let parts = filling.parts();
-        let entry = Entry::new(Key::new(&filling.key), parts, about);
-        filling.leader.land(Arc::clone(&entry));
-        match checked {
-            Err(why) => counts.cache.not_stored(NotStored::Refused(why)),
-            Ok(_) => {
-                self.put_shared(&entry, filling.generations.take(), cache);
-                keep(&entry, &counts, cache);
+        match filling.terms.judges.take_if(|judges| judges.have(Hook::Store)) {
+            None => conclude(&self.shared, filling, Stored::default()),
+            Some(judges) => {
+                let shared = self.shared.clone();
+                // Nobody waits for it but those who follow.
+                tokio::spawn(async move {
+                    let stored = ask_before_keeping(&filling, &judges).await;
+                    conclude(&shared, filling, stored);
+                });
             }
         }
     }
@@ -346,28 +321,111 @@ impl Session {
         let same = found.scope == filling.terms.caching.scope && age < about.lifetime.ttl && age <= now.0;
         same.then(|| Entry::new(Key::new(&filling.key), found.parts, about))
     }
+}
 
-    /// Puts an entry where other proxies find it; nobody waits for that.
-    fn put_shared(&self, entry: &Arc<Entry>, generations: Option<Vec<(Tag, u64)>>, cache: &ResultCache) {
-        let (Some(shared), Some(tags)) = (self.shared.account.database.shared(), generations) else { return };
-        let age = cache.at(Instant::now()).since(entry.created());
-        let lifetime = entry.lifetime();
-        let portable = Portable {
-            created_unix: unix_millis().saturating_sub(age),
-            lifetime,
-            scope: entry.scope(),
-            position: Lsn(0),
-            era: Era(u64::from(self.shared.cluster.newest_timeline())),
-            tags,
-            parts: entry.parts().clone(),
+/// What plugins make of a result that is to be kept.
+#[derive(Debug, Default)]
+struct Stored {
+    tags: Vec<String>,
+    ttl: Option<Duration>,
+    vetoed: bool,
+}
+
+async fn ask_before_keeping(filling: &Filling, judges: &Judges) -> Stored {
+    let mut stored = Stored::default();
+    let lifetime = filling.terms.lifetime();
+    for plugin in judges.chain.iter().filter(|plugin| plugin.has(Hook::Store)) {
+        let call = StoreCall {
+            session: Arc::clone(&judges.session) as _,
+            statement: Arc::clone(&judges.statement) as _,
+            key: hex(Key::new(&filling.key).digest()),
+            tags: judges.tags.iter().chain(&stored.tags).cloned().collect(),
+            size: filling.len() as u64,
+            ttl_ms: lifetime.ttl,
         };
-        let (shared, entry) = (shared.clone(), Arc::clone(entry));
-        let life = Duration::from_millis(lifetime.ttl.saturating_sub(age).max(1));
-        tokio::spawn(async move {
-            // Why it could not be put is counted.
-            let _counted = shared.put(Key::new(entry.key()), &portable, life).await;
-        });
+        let said: BoxFuture<'_, _> = Box::pin(plugin.on_store(&call));
+        match said.await.verdict {
+            StoreVerdict::Veto => stored.vetoed = true,
+            StoreVerdict::Keep { tags, ttl } => {
+                stored.tags.extend(tags);
+                stored.ttl = stored.ttl.into_iter().chain(ttl).min();
+            }
+        }
     }
+    stored
+}
+
+/// Gives a complete result to all who wait for it, and keeps it if it may be kept.
+fn conclude(shared: &Shared, mut filling: Filling, stored: Stored) {
+    let counts = Arc::clone(&filling.terms.counts);
+    let (Some(Begun { fill: begun, now: created, as_of }), Some(cache)) = (filling.begun, &shared.cache)
+    else {
+        return;
+    };
+    let database = &shared.account.database;
+    let catalog = database.catalog();
+    let policies = shared.policies.load();
+    let mut tags = filling.on.all();
+    let by = Naming { catalog: &catalog, space: database.space() };
+    stored.tags.iter().for_each(|name| tags::read_named(name, by, &mut tags));
+    let checked = begun.and_then(|fill| filling.terms.ledger.end_fill(&fill, &tags));
+    let checked = checked.and_then(|stamp| {
+        // Relations are known by other numbers now, or told apart by other columns: the tags would mean others.
+        let same = catalog.families() == filling.terms.families && filling.terms.plans.is_of(&policies.set);
+        if same { Ok(stamp) } else { Err(Refusal::UnknownTags) }
+    });
+    let stamp = match (checked, begun) {
+        (Ok(stamp), _) => stamp,
+        // What began is good for those who began no later, though nobody keeps it.
+        (Err(_), Ok(fill)) => fill.start(),
+        (Err(why), Err(_)) => return counts.cache.not_stored(NotStored::Refused(why)),
+    };
+    let mut lifetime = filling.terms.lifetime();
+    if let Some(ttl) = stored.ttl {
+        lifetime.ttl = lifetime.ttl.min(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+    }
+    let about =
+        About { stamp, tags: tags.as_slice(), created, as_of, lifetime, scope: filling.terms.caching.scope };
+    let parts = filling.parts();
+    let entry = Entry::new(Key::new(&filling.key), parts, about);
+    filling.leader.land(Arc::clone(&entry));
+    match checked {
+        Err(why) => counts.cache.not_stored(NotStored::Refused(why)),
+        Ok(_) if stored.vetoed => counts.cache.not_stored(NotStored::Vetoed),
+        Ok(_) => {
+            // Others know nothing of tags that came after the query.
+            if stored.tags.is_empty() {
+                put_shared(shared, &entry, filling.generations.take(), cache);
+            }
+            keep(&entry, &counts, cache);
+        }
+    }
+}
+
+/// Puts an entry where other proxies find it; nobody waits for that.
+fn put_shared(to: &Shared, entry: &Arc<Entry>, generations: Option<Vec<(Tag, u64)>>, cache: &ResultCache) {
+    let (Some(shared), Some(tags)) = (to.account.database.shared(), generations) else { return };
+    let age = cache.at(Instant::now()).since(entry.created());
+    let lifetime = entry.lifetime();
+    let portable = Portable {
+        created_unix: unix_millis().saturating_sub(age),
+        lifetime,
+        scope: entry.scope(),
+        position: Lsn(0),
+        era: Era(u64::from(to.cluster.newest_timeline())),
+        tags,
+        parts: entry.parts().clone(),
+    };
+    let (shared, entry) = (shared.clone(), Arc::clone(entry));
+    let life = Duration::from_millis(lifetime.ttl.saturating_sub(age).max(1));
+    tokio::spawn(async move {
+        // Why it could not be put is counted.
+        let _counted = shared.put(Key::new(entry.key()), &portable, life).await;
+    });
+}
+
+fn hex(digest: [u8; 16]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Keeps an entry in memory.

@@ -87,7 +87,7 @@ impl Meter {
 }
 
 /// The application's name as these settings have it; empty if they have none that can be told.
-pub(super) fn application_name(settings: &Settings) -> String {
+pub(crate) fn application_name(settings: &Settings) -> String {
     match settings.get("application_name") {
         Some(Value::Text(name)) => name.clone(),
         Some(Value::Statement(statement)) => set_to(statement).unwrap_or_default(),

@@ -57,6 +57,7 @@ use held::Held;
 use io::{Event, Io};
 use leaving::Attendance;
 use meter::Meter;
+pub(crate) use meter::application_name;
 use notes::Note;
 pub use opening::Opening;
 use pins::Pins;

@@ -1,6 +1,7 @@
 //! Plugins that rules name for a statement: asked once for each execution, before anything else is made of it. What they change
 //! is done to the request at the front of the inbox, which is then judged as if the client had sent it so.
 
+mod answer;
 mod bound;
 mod query;
 mod told;
@@ -12,19 +13,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use pointsman_plugin_host::{
-    Caching, Changes, Hook, Identity, Plugin, QueryCall, Refusal, Rewrite, Route, Rows, Said, Verdict,
+    Caching, Changes, Hook, Identity, Plugin, QueryCall, Rewrite, Route, Rows, Said, Verdict,
 };
 use pointsman_policy::{Access, Decision};
-use pointsman_sql::{Facts, quote_identifier, quote_literal};
+use pointsman_sql::Facts;
 use pointsman_wire::backend::TransactionStatus;
 
 use super::Session;
 use super::judge::{Judged, Verdict as Judgement};
 use super::steer::Asked as Decided;
 use crate::fault::Fault;
-use crate::plugins::asked::{Asked, Asking, kind};
+use crate::plugins::asked::{Asked, Asking, kind, refused};
 use crate::upstream::settings::Interned;
 
+pub(in crate::session) use bound::Passed;
 pub(in crate::session) use written::Unheard;
 
 /// What plugins said of the request at the front of the inbox.
@@ -133,7 +135,7 @@ impl Session {
         }
         let settings = Interned(Arc::clone(settings));
         let who = self.identity();
-        let client = who.client.map(|client| client.to_string());
+        let client = who.client.map(|client| client.to_canonical().to_string());
         let identity = Identity::new(who.user, who.database, who.application, client);
         let asking = Arc::new(Asking { identity, settings });
         self.asking = Some(Arc::clone(&asking));
@@ -282,33 +284,4 @@ fn told_access(access: Access) -> &'static str {
         Access::Read | Access::PrimaryRead => "a read",
         Access::Write => "a write",
     }
-}
-
-/// What the client is told of a plugin's refusal.
-fn refused(refusal: &Refusal) -> Fault {
-    Fault::ruled(&pointsman_policy::Refusal {
-        sqlstate: refusal.sqlstate.as_str().into(),
-        message: refusal.message.as_str().into(),
-        hint: refusal.hint.as_deref().map(Into::into),
-    })
-}
-
-/// A query whose result is these rows: it stands in the statement's place, so that pipelines, portals and transactions are as
-/// ever.
-fn as_query(rows: &Rows) -> String {
-    let value = |value: &Option<String>| match value {
-        Some(text) => format!("{}::text", quote_literal(text)),
-        None => "NULL::text".to_owned(),
-    };
-    let listed: Vec<String> = rows
-        .rows
-        .iter()
-        .map(|row| format!("({})", row.iter().map(value).collect::<Vec<_>>().join(", ")))
-        .collect();
-    let columns: Vec<String> = rows.columns.iter().map(|name| quote_identifier(name)).collect();
-    if rows.rows.is_empty() {
-        let empty: Vec<String> = columns.iter().map(|name| format!("NULL::text AS {name}")).collect();
-        return format!("SELECT {} WHERE false", empty.join(", "));
-    }
-    format!("SELECT * FROM (VALUES {}) AS answer ({})", listed.join(", "), columns.join(", "))
 }

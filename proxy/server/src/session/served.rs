@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pointsman_cache::Entry;
 use pointsman_cache::stats::Bypass;
+use pointsman_cache::{Entry, Parts};
 use pointsman_sql::Facts;
 use pointsman_wire::Oids;
 use pointsman_wire::backend::{BIND_COMPLETE, PARSE_COMPLETE};
@@ -19,7 +19,7 @@ use super::statements::{Origin, Unnamed};
 use crate::fault::Fault;
 
 /// ReadyForQuery: nothing is served inside a transaction.
-const READY: &[u8] = b"Z\0\0\0\x05I";
+pub(super) const READY: &[u8] = b"Z\0\0\0\x05I";
 
 /// A batch that executes one statement to its end and does nothing else.
 #[derive(Default)]
@@ -146,11 +146,18 @@ impl Session {
         self.io.from_client = inbox;
         let Some(entry) = self.entry_of(looked).await? else { return Ok(false) };
         let inbox = std::mem::take(&mut self.io.from_client);
-        self.answer_from(inbox.bytes().get(..len).unwrap_or_default(), &entry);
+        self.answer_from(inbox.bytes().get(..len).unwrap_or_default(), entry.parts());
         self.io.from_client = inbox;
         self.io.from_client.consume(len);
         self.finish_serving(request);
         Ok(true)
+    }
+
+    /// The formats of the result of a batch that executes one statement to its end, and describes no statement by name; `None`: it is
+    /// another.
+    pub(super) fn result_formats(&self, batch: &[u8]) -> Option<Vec<i16>> {
+        let single = Single::read(batch).ok().filter(|single| single.described != b'S')?;
+        BindParameters::decode(single.bound?.rest).ok().map(|bound| bound.result_formats)
     }
 
     /// What a batch executes, with its text and the types of its parameters.
@@ -208,9 +215,8 @@ impl Session {
     }
 
     /// Answers each message of a batch; what it prepares is known from now on.
-    fn answer_from(&mut self, mut rest: &[u8], entry: &Entry) {
+    pub(super) fn answer_from(&mut self, mut rest: &[u8], parts: &Parts) {
         self.io.settle_approved();
-        let parts = entry.parts();
         while let Ok(Some(header)) = Header::peek(rest) {
             let Some(frame) = rest.get(..header.frame_len()) else { break };
             rest = &rest[header.frame_len()..];

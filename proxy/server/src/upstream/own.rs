@@ -68,7 +68,10 @@ impl Purpose {
         const READS: &str = "-c default_transaction_read_only=on";
         match self {
             Self::Ours => format!("-c search_path=pg_catalog {READS}"),
-            Self::Lookup { limit } => format!("-c statement_timeout={} {READS}", limit.as_millis().max(1)),
+            Self::Lookup { limit } => {
+                let limit = limit.as_millis().max(1);
+                format!("-c statement_timeout={limit} -c standard_conforming_strings=on {READS}")
+            }
         }
     }
 }

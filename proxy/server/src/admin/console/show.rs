@@ -2,6 +2,7 @@
 
 mod caching;
 mod clients;
+mod plugins;
 mod pools;
 mod set;
 mod shards;
@@ -31,6 +32,7 @@ pub(super) enum Show {
     Config,
     Policies,
     Rules,
+    Plugins,
     Reloads,
     Cache,
     CacheRules,
@@ -41,7 +43,7 @@ pub(super) enum Show {
 
 impl Show {
     /// Each with its word and what it tells.
-    pub const ALL: [(&'static str, Self, &'static str); 19] = [
+    pub const ALL: [(&'static str, Self, &'static str); 20] = [
         ("HELP", Self::Help, "the commands"),
         ("VERSION", Self::Version, "the version"),
         ("POOLS", Self::Pools, "clients and server connections of each database and user"),
@@ -55,6 +57,7 @@ impl Show {
         ("CONFIG", Self::Config, "the configuration in use"),
         ("POLICIES", Self::Policies, "the policy files in use"),
         ("RULES", Self::Rules, "the policies' rules, and how often each has matched"),
+        ("PLUGINS", Self::Plugins, "the plugins, and what each has done"),
         ("CACHE", Self::Cache, "each database's cache: whether it is served, and what changes it hears of"),
         ("CACHE RULES", Self::CacheRules, "the caching rules, and what became of their reads"),
         ("SHARDS", Self::Shards, "the shards of each sharded database, and its coordinator"),
@@ -79,6 +82,7 @@ impl Show {
             Self::Config => &["key", "value", "default", "changeable"],
             Self::Policies => &["name", "file", "rules", "functions"],
             Self::Rules => set::RULES,
+            Self::Plugins => plugins::COLUMNS,
             Self::Cache => caching::CACHE,
             Self::CacheRules => caching::RULES,
             Self::Shards => shards::SHARDS,
@@ -107,6 +111,7 @@ impl Show {
             Self::Config => set::config(&proxy.settings().config, &mut table),
             Self::Policies => set::policies(proxy, &mut table),
             Self::Rules => set::rules(proxy, &mut table),
+            Self::Plugins => plugins::fill(proxy, &mut table),
             Self::Cache => caching::cache(proxy, &mut table),
             Self::CacheRules => caching::rules(proxy, &mut table),
             Self::Shards => shards::shards(proxy, &mut table),

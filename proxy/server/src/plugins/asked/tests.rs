@@ -83,7 +83,8 @@ fn kinds() {
     assert_eq!(kind_of("TRUNCATE t"), StatementKind::Definition);
     assert_eq!(kind_of("CREATE TABLE t ()"), StatementKind::Definition);
     assert_eq!(kind_of("EXECUTE a"), StatementKind::Prepared);
-    assert_eq!(kind_of("select from where"), StatementKind::Other);
+    assert_eq!(kind_of("select from where"), StatementKind::Select, "by its first word");
+    assert_eq!(kind_of("selec 1"), StatementKind::Other);
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn a_session_s_own_settings() {
     settings.insert("app.tenant", Setting::Statement("SET \"app\".\"tenant\" TO 'o''neil'".to_owned()));
     settings.insert("app.other", Setting::Text("5".to_owned()));
     let identity = Identity::new("u", "d", "a", None);
-    let asking = Asking { identity, settings: settings.intern() };
+    let asking = Asking { identity, settings: Interned(settings.intern()) };
     assert_eq!(asking.setting("App.Tenant").as_deref(), Some("o'neil"));
     assert_eq!(asking.setting("app.other").as_deref(), Some("5"));
     assert_eq!(asking.setting("app.none"), None);

@@ -1,15 +1,19 @@
 //! Plugins before statements of the extended protocol: asked at each `Bind`, when the values are known. A rewritten statement
 //! takes the place of an unnamed one of the same batch; else the session prepares it under a name of its own, once.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
-use pointsman_plugin_host::{Parameter, Rewrite, Value};
+use pointsman_plugin_host::{Parameter, Rewrite, Rows, Value};
+use pointsman_sql::Facts;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, BindParameters, Parse};
 
 use super::super::admission::Named;
 use super::super::statements::{GLOBAL_PREFIX, Origin};
 use super::super::{Session, message};
-use super::{Execution, Outcome, Plugged, as_query};
+use super::answer::as_query;
+use super::{Execution, Outcome, Plugged};
 use crate::fault::Fault;
 use crate::plugins::asked::Asked;
 use crate::transport::buffer::Buffer;
@@ -28,14 +32,28 @@ struct Passing {
     shard: Option<u32>,
     asked: bool,
     changed: bool,
+    /// What the only execution is answered with, and what it was to execute.
+    answer: Option<(Rows, Arc<Facts>)>,
+}
+
+/// What became of a batch that plugins were asked of.
+pub(in crate::session) enum Passed {
+    /// It is as it was.
+    Same,
+    /// It reads otherwise now.
+    Changed,
+    /// It is answered.
+    Answered,
 }
 
 impl Session {
-    /// Asks the plugins that rules name for the statements of the batch at the front of the inbox. Whether it reads otherwise
-    /// now.
-    pub(in crate::session) async fn plug_batch(&mut self, len: usize) -> Result<bool, Fault> {
+    /// Asks the plugins that rules name for the statements of the batch at the front of the inbox.
+    pub(in crate::session) async fn plug_batch(&mut self, len: usize) -> Result<Passed, Fault> {
         if !self.may_be_plugged() {
-            return Ok(false);
+            return Ok(Passed::Same);
+        }
+        if self.shared.account.database.is_catalog_awaited() {
+            self.await_catalog().await;
         }
         let mut rest = Bytes::copy_from_slice(self.io.from_client.bytes().get(..len).unwrap_or_default());
         let mut passing = Passing::default();
@@ -50,25 +68,33 @@ impl Session {
                 _ => passing.frames.push(frame),
             }
         }
-        let Passing { frames, executions, shard, asked, changed, .. } = passing;
+        let Passing { frames, executions, shard, asked, changed, answer, .. } = passing;
         if !asked {
-            return Ok(false);
+            return Ok(Passed::Same);
+        }
+        if let Some((rows, facts)) = answer.filter(|_| executions.len() == 1)
+            && self.is_at_rest()
+            && self.answer_whole_batch(len, &rows, &facts)
+        {
+            return Ok(Passed::Answered);
         }
         self.flow.plugged =
             Some(Box::new(Plugged { executions: executions.into(), shard, ..Plugged::default() }));
-        if changed {
-            let mut replaced = Buffer::default();
-            frames.iter().for_each(|frame| replaced.extend(frame));
-            self.replace_front(len, replaced);
+        if !changed {
+            return Ok(Passed::Same);
         }
-        Ok(changed)
+        let mut replaced = Buffer::default();
+        frames.iter().for_each(|frame| replaced.extend(frame));
+        self.replace_front(len, replaced);
+        Ok(Passed::Changed)
     }
 
     /// The same for the `Bind` at the front of the inbox, on a connection that is held.
     pub(in crate::session) async fn plug_bind(&mut self, header: Header) -> Result<Header, Fault> {
-        let changed = self.plug_batch(header.frame_len()).await?;
-        let now = if changed { Header::peek(self.io.from_client.bytes())? } else { None };
-        Ok(now.unwrap_or(header))
+        match self.plug_batch(header.frame_len()).await? {
+            Passed::Same | Passed::Answered => Ok(header),
+            Passed::Changed => Ok(Header::peek(self.io.from_client.bytes())?.unwrap_or(header)),
+        }
     }
 
     /// Whether plugins may have something to say of the request at the front of the inbox, and have not said it.
@@ -136,11 +162,13 @@ impl Session {
             return Ok(Execution::default());
         };
         passing.asked = true;
-        let bound = std::sync::Arc::clone(&question.statement);
+        let bound = Arc::clone(&question.statement);
         let (outcome, judges) = self.ask_plugins(question).await?;
         let (changes, rewrite) = match outcome {
             Outcome::Answered(rows) => {
-                (None, Some(Rewrite { sql: as_query(&rows), params: Some(Vec::new()) }))
+                let rewrite = Rewrite { sql: as_query(&rows), params: Some(Vec::new()) };
+                passing.answer = Some((rows, Arc::clone(&named.facts)));
+                (None, Some(rewrite))
             }
             Outcome::Goes(changes) => {
                 let rewrite = changes.rewrite.clone();

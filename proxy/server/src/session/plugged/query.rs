@@ -9,7 +9,8 @@ use pointsman_wire::frontend::Query;
 use super::super::judge::{Judged, Marks};
 use super::super::request::Taken;
 use super::super::{Session, message};
-use super::{Execution, Outcome, Plugged, as_query, shard_of};
+use super::answer::as_query;
+use super::{Execution, Outcome, Plugged, shard_of};
 use crate::fault::Fault;
 use crate::plugins::asked::Asked;
 use crate::transport::buffer::Buffer;
@@ -26,6 +27,11 @@ impl Session {
         }
         if judged.has(Marks::NAMES) && self.stalls_on_names() {
             return Ok(Err(Taken::NotNow));
+        }
+        let mut judged = judged;
+        if self.shared.account.database.is_catalog_awaited() {
+            self.await_catalog().await;
+            judged = self.judge_query(header.frame_len()).unwrap_or(judged);
         }
         let body = self.io.from_client.bytes().get(5..header.frame_len()).unwrap_or_default();
         let Ok(Query { sql }) = Query::decode(body) else { return Ok(Ok((header, judged))) };
@@ -44,6 +50,10 @@ impl Session {
             Err(fault) => return self.refuse_query(header.frame_len(), fault).map(Err),
         };
         let (changes, by) = match outcome {
+            Outcome::Answered(rows) if self.is_at_rest() => {
+                self.answer_query(header.frame_len(), &rows, &facts);
+                return Ok(Err(Taken::Done));
+            }
             Outcome::Answered(rows) => (None, Some(as_query(&rows))),
             Outcome::Goes(changes) => {
                 let by = changes.rewrite.as_ref().map(|Rewrite { sql, .. }| sql.clone());
