@@ -1,12 +1,14 @@
 #!/bin/bash
 # Installs what a checkout needs and does not have; does nothing, quickly, when all is there.
-# usage: deploy/setup.sh [build|demo|test|bench|plugins]
+# usage: deploy/setup.sh [build|demo|test|bench]
+#        deploy/setup.sh plugins [rust|js|python]...
 #   build  what compiles the program: C and C++ compiler, cmake, libclang, make
 #   demo   build, and a PostgreSQL server (14 or newer), python3            (default)
 #   test   demo, and Redis, openssl, a Python venv with psycopg 3 and asyncpg, node with pg, a JDK with the JDBC driver
 #   bench  demo, and PgBouncer, HAProxy, Pgpool-II and Redis to compare with
-#   plugins  what builds plugins: Rust's target wasm32-unknown-unknown (by rustup, or else from Debian's packages), componentize-qjs for
-#          JavaScript, componentize-py for Python; put target/plugins/bin in front of PATH to use them
+#   plugins  what builds plugins in these languages (all when none is named): Rust's target wasm32-unknown-unknown (by rustup, or
+#          else from Debian's packages), componentize-qjs, componentize-py; put target/plugins/bin in front of PATH to use them. What
+#          cannot be had is told, and does not keep the others from being installed; the exit code is then 1.
 # For Debian and Ubuntu, as root or with sudo. Rust (https://rustup.rs) is expected to be there already. The Python and node packages go
 # under target/drivers in the checkout, plugins' tools under target/plugins; nothing else is written outside apt's and rustup's own places.
 set -euo pipefail
@@ -17,6 +19,9 @@ tools=${POINTSMAN_PLUGIN_TOOLS:-$root/target/plugins}
 plugin_rust=${POINTSMAN_PLUGIN_RUST:-rustup} # anything else: Debian's packages, though rustup may be there
 componentize_qjs=0.4.5 componentize_py=0.25.1
 what=${1:-demo}
+[ $# -eq 0 ] || shift
+languages=(rust js python)
+[ $# -eq 0 ] || languages=("$@")
 
 say() { echo "setup: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -61,8 +66,18 @@ want_test() {
 want_bench() { want_demo; need pgbouncer pgbouncer; need haproxy haproxy; need pgpool pgpool2; need redis-server redis-server; need redis-benchmark redis-tools; }
 
 want_plugins() {
-  need python3 python3; need node nodejs; need npm npm; need curl curl
-  python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+  local language
+  for language in "${languages[@]}"; do
+    case $language in
+      rust) ;;
+      js) need node nodejs; need npm npm ;;
+      python)
+        need python3 python3
+        python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+        ;;
+      *) fail "no plugins in $language: there are rust, js and python" ;;
+    esac
+  done
 }
 
 install_missing() {
@@ -110,10 +125,11 @@ debian_wasm() {
     rm -rf "$rust" "$tools/debs"; mkdir -p "$rust" "$tools/debs"
     apt-cache show rustc-web >/dev/null 2>&1 || apt-get update -qq || true
     local std llvm
-    std=$(apt-cache depends libstd-rust-web-dev | sed -n 's/.*Depends: \(libstd-rust-web-[0-9.]*\)$/\1/p' | head -1)
-    llvm=$(apt-cache depends "$std" | sed -n 's/.*Depends: \(libllvm[0-9]*\).*/\1/p' | head -1)
-    [ -n "$std" ] && [ -n "$llvm" ] || fail "apt knows no rustc-web"
-    (cd "$tools/debs" && apt-get download -qq rustc-web "$std" libstd-rust-web-dev rust-web-src "$llvm" 2>&1 | grep -v unsandboxed >&2 || true)
+    std=$(apt-cache depends libstd-rust-web-dev 2>/dev/null | sed -n 's/.*Depends: \(libstd-rust-web-[0-9.]*\)$/\1/p' | head -1) || true
+    llvm=$(apt-cache depends "$std" 2>/dev/null | sed -n 's/.*Depends: \(libllvm[0-9]*\).*/\1/p' | head -1) || true
+    [ -n "$std" ] && [ -n "$llvm" ] || fail "rustup cannot add the target wasm32-unknown-unknown, and apt knows no rustc-web"
+    (cd "$tools/debs" && timeout 300 apt-get download -qq rustc-web "$std" libstd-rust-web-dev rust-web-src "$llvm" >&2) ||
+      fail "rustup cannot add the target wasm32-unknown-unknown, and apt does not give rustc-web"
     local deb
     for deb in "$tools"/debs/*.deb; do dpkg-deb -x "$deb" "$rust"; done
     rm -rf "$tools/debs"
@@ -138,9 +154,7 @@ EOF
 
 target_there() { [ "$plugin_rust" = rustup ] && have rustup && rustup target list --installed | grep -qx wasm32-unknown-unknown; }
 
-plugin_tools() {
-  mkdir -p "$tools/bin" "$tools/js"
-  exec 9>"$tools/.lock"; flock 9
+plugin_rust() {
   if target_there; then
     rm -f "$tools/bin/cargo"
   elif [ ! -e "$tools/rust/.complete" ] && [ "$plugin_rust" = rustup ] && have rustup; then
@@ -148,27 +162,57 @@ plugin_tools() {
     timeout 120 rustup target add wasm32-unknown-unknown >&2 || true
   fi
   target_there || debian_wasm
-  if ! "$tools/bin/componentize-qjs" --help >/dev/null 2>&1; then
-    say "installing componentize-qjs $componentize_qjs into $tools/js"
-    (cd "$tools/js" && npm install --silent --no-audit --no-fund "componentize-qjs@$componentize_qjs" >&2)
+}
+
+plugin_js() {
+  local there=$tools/js/node_modules/componentize-qjs/package.json
+  if ! grep -qF "\"version\": \"$componentize_qjs\"" "$there" 2>/dev/null || ! "$tools/bin/componentize-qjs" --help >/dev/null 2>&1; then
+    say "installing componentize-qjs $componentize_qjs from npm into $tools/js"
+    mkdir -p "$tools/js"
+    cd "$tools/js"
+    timeout 300 npm install --loglevel=error --no-audit --no-fund --fetch-retries=1 --fetch-timeout=60000 \
+      "componentize-qjs@$componentize_qjs" >&2 || fail "npm does not give componentize-qjs $componentize_qjs"
     ln -sfn ../js/node_modules/.bin/componentize-qjs "$tools/bin/componentize-qjs"
+    "$tools/bin/componentize-qjs" --help >/dev/null || fail "componentize-qjs does not run"
   fi
+}
+
+plugin_python() {
   if ! "$tools/bin/componentize-py" --version 2>/dev/null | grep -qF "$componentize_py"; then
-    say "installing componentize-py $componentize_py into $tools/python"
+    say "installing componentize-py $componentize_py from PyPI into $tools/python"
     python3 -m venv "$tools/python"
-    "$tools/python/bin/pip" install -q --disable-pip-version-check "componentize-py==$componentize_py"
+    timeout 300 "$tools/python/bin/pip" install -q --disable-pip-version-check --retries 1 --timeout 60 \
+      "componentize-py==$componentize_py" >&2 || fail "pip does not give componentize-py $componentize_py"
     ln -sfn ../python/bin/componentize-py "$tools/bin/componentize-py"
+    "$tools/bin/componentize-py" --version >/dev/null || fail "componentize-py does not run"
   fi
+}
+
+plugin_tools() {
+  local language lacking=()
+  mkdir -p "$tools/bin"
+  # Two runs at once: the second waits for the first, then finds everything there.
+  exec 9>"$tools/.lock"; flock 9
+  for language in "${languages[@]}"; do
+    # In the background, for an error is to end it, which it would not on the left of `||`.
+    ("plugin_$language") & wait $! || lacking+=("$language")
+  done
   exec 9>&-
+  [ ${#lacking[@]} -eq 0 ] || fail "plugins cannot be built here in: ${lacking[*]} (the reasons are above)"
   say "export PATH=$tools/bin:\$PATH"
 }
 
 case $what in
   build | demo | test | bench | plugins) "want_$what" ;;
-  *) sed -n '2,12p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,/^set /s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
 have cargo || [ -x "$HOME/.cargo/bin/cargo" ] || fail "no cargo: install Rust from https://rustup.rs first"
-install_missing
+if [ "$what" = plugins ]; then
+  # Whoever lacks node can do with Rust: each language says for itself whether it can be had.
+  (install_missing) & wait $! || say "not to be had from apt: ${missing[*]}"
+else
+  install_missing
+fi
 [ "$what" != test ] || driver_packages
 [ "$what" != plugins ] || plugin_tools
 say "$what: all there"

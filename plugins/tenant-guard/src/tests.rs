@@ -1,3 +1,5 @@
+//! What is rewritten, what is refused, and why nothing in between is.
+
 use pointsman_plugin::bench::{Bench, Statement};
 
 use super::*;

@@ -146,3 +146,43 @@ fn modules(dir: &Path) -> Result<String> {
     let why = || Error::new(ErrorKind::InvalidInput, format!("{}: not UTF-8", root.display()));
     root.to_str().map(str::to_owned).ok_or_else(why)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_made_makes_nothing_newer() {
+        let dir = std::env::temp_dir().join(format!("pointsman-plugin-newest-{}", std::process::id()));
+        fs::create_dir_all(dir.join("wit/deps")).expect("folders");
+        let write = |path: &str, age: u64| {
+            fs::write(dir.join(path), path).expect("written");
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(age);
+            fs::File::options()
+                .append(true)
+                .open(dir.join(path))
+                .expect("open")
+                .set_modified(time)
+                .expect("time");
+            time
+        };
+        let source = write("plugin.js", 10);
+        write("plugin.wasm", 20);
+        write("wit/deps/contract.wit", 20);
+        assert_eq!(newest(&dir).expect("readable"), source);
+        let world = write("wit/world.wit", 15);
+        assert_eq!(newest(&dir).expect("readable"), world);
+        fs::remove_dir_all(&dir).expect("removed");
+    }
+
+    #[test]
+    fn modules_of_a_linked_sdk_are_below_the_root() {
+        let plugins =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins").canonicalize().expect("plugins");
+        let root = modules(&plugins.join("column-mask")).expect("a root");
+        assert_eq!(Path::new(&root), plugins);
+    }
+}

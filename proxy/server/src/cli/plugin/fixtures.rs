@@ -245,3 +245,6 @@ fn compare_changes(expected: &Change, found: &Changes) -> Result<(), String> {
     };
     if route.is_some() { same("route", route, &found.route.map(routed)) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;
