@@ -208,13 +208,16 @@ impl State {
         sql: String,
         params: Vec<Option<String>>,
     ) -> Result<crate::verdict::Rows, LookupError> {
-        let (Some(lookup), Some(session)) = (&self.shared.lookup, &self.session) else {
-            return Err(LookupError::Refused("there is no session to look up for".to_owned()));
+        let of_session = self.session.as_ref().map(|session| session.identity().database.clone());
+        let (Some(lookup), Some(database)) =
+            (&self.shared.lookup, of_session.or_else(|| self.database.clone()))
+        else {
+            return Err(LookupError::Refused("there is no database to look up in".to_owned()));
         };
         let deadline = self.shared.spec.limits.lookup_deadline.saturating_sub(self.waited);
         let request = LookupRequest {
             plugin: self.shared.spec.name.clone(),
-            database: session.identity().database.clone(),
+            database,
             sql,
             params,
             deadline,

@@ -50,7 +50,7 @@ impl Memos {
 
     /// The verdict that holds for a call.
     pub(crate) fn find(&mut self, call: &QueryCall) -> Option<Arc<Verdict>> {
-        if self.kept.is_empty() {
+        if self.kept.is_empty() || call.kind == StatementKind::Prepared {
             return None;
         }
         if let Kept::Verdict(verdict) = self.kept.get(&Key::new(call, 0))? {
@@ -64,7 +64,9 @@ impl Memos {
 
     /// Remembers a verdict, if it can hold for more than its call.
     pub(crate) fn keep(&mut self, call: &QueryCall, memo: Memo, verdict: &Arc<Verdict>) {
-        if memo == Memo::Call || names_values(call, verdict) {
+        // What `EXECUTE` executes is not in its template.
+        let varies = call.kind == StatementKind::Prepared || names_values(call, verdict);
+        if memo == Memo::Call || varies {
             return;
         }
         let kept = Kept::Verdict(Arc::clone(verdict));

@@ -76,7 +76,7 @@ impl std::fmt::Debug for Plugin {
 }
 
 /// Who and what a call is about.
-type Subject<'a> = (Option<&'a Arc<dyn Session>>, Option<&'a Arc<dyn Statement>>);
+type Subject<'a> = (Option<&'a Arc<dyn Session>>, Option<&'a Arc<dyn Statement>>, Option<&'a str>);
 
 impl Plugin {
     /// Its name.
@@ -141,7 +141,7 @@ impl Plugin {
             shelf.stats.judged(verdict.kind());
             return Said::remembered(verdict);
         }
-        let subject = (Some(&call.session), Some(&call.statement));
+        let subject = (Some(&call.session), Some(&call.statement), None);
         let said = self.ask::<Query, _>(subject, || (call.into(),), |told| convert::outcome(told.0)).await;
         let said = match said {
             Ok((took, (verdict, memo))) => {
@@ -175,7 +175,7 @@ impl Plugin {
         if !self.has(Hook::Write) {
             return Said::remembered(nothing);
         }
-        let subject = (Some(&call.session), Some(&call.statement));
+        let subject = (Some(&call.session), Some(&call.statement), None);
         match self.ask::<Write, _>(subject, || (call.into(),), |told| convert::tags(told.0)).await {
             Ok((took, tags)) => Said { verdict: Invalidation::Tags(tags), failure: None, took },
             Err(failed) => self.failed(failed, Hook::Write, nothing, |_| Invalidation::Everything),
@@ -189,7 +189,10 @@ impl Plugin {
             return Said::remembered(nothing);
         }
         let params = || (call.clone().into(),);
-        match self.ask::<Change, _>((None, None), params, |told| convert::tags(told.0)).await {
+        match self
+            .ask::<Change, _>((None, None, Some(&call.database)), params, |told| convert::tags(told.0))
+            .await
+        {
             Ok((took, tags)) => Said { verdict: Invalidation::Tags(tags), failure: None, took },
             Err(failed) => self.failed(failed, Hook::Change, nothing, |_| Invalidation::Everything),
         }
@@ -201,7 +204,7 @@ impl Plugin {
         if !self.has(Hook::Store) {
             return Said::remembered(keep);
         }
-        let subject = (Some(&call.session), Some(&call.statement));
+        let subject = (Some(&call.session), Some(&call.statement), None);
         match self.ask::<Keep, _>(subject, || (call.into(),), |told| convert::stored(told.0)).await {
             Ok((took, verdict)) => Said { verdict, failure: None, took },
             Err(failed) => self.failed(failed, Hook::Store, keep, |_| StoreVerdict::Veto),
@@ -214,7 +217,10 @@ impl Plugin {
         if !self.has(Hook::Connect) {
             return Said::remembered(allow);
         }
-        match self.ask::<Connect, _>((Some(session), None), || (), |told| convert::connected(told.0)).await {
+        match self
+            .ask::<Connect, _>((Some(session), None, None), || (), |told| convert::connected(told.0))
+            .await
+        {
             Ok((took, verdict)) => Said { verdict, failure: None, took },
             Err(failed) => {
                 self.failed(failed, Hook::Connect, allow, |error| ConnectVerdict::Refuse(self.refusal(error)))
@@ -263,7 +269,7 @@ impl Plugin {
 
     async fn perform<H: HookType, T>(
         &self,
-        (session, statement): Subject<'_>,
+        (session, statement, database): Subject<'_>,
         params: impl FnOnce() -> H::Params,
         check: impl FnOnce(H::Return) -> Result<T, CallError>,
         began: Instant,
@@ -288,11 +294,13 @@ impl Plugin {
         let state = instance.state();
         state.session = session.cloned();
         state.statement = statement.cloned();
+        state.database = database.map(str::to_owned);
         let told = instance.call::<H>(&self.exports, params(), began).await?;
         let value = check(told)?;
         let state = instance.state();
         state.session = None;
         state.statement = None;
+        state.database = None;
         self.shelve(instance).await;
         drop(permit);
         Ok(value)

@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) shared: Arc<Shared>,
     pub(crate) session: Option<Arc<dyn Session>>,
     pub(crate) statement: Option<Arc<dyn Statement>>,
+    /// The database at hand, where there is no session.
+    pub(crate) database: Option<String>,
     /// `init` runs: metrics may be registered.
     pub(crate) initialising: bool,
     began: Instant,
@@ -60,6 +62,7 @@ impl State {
             shared,
             session: None,
             statement: None,
+            database: None,
             initialising: true,
             began: Instant::now(),
             deadline,

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use crate::client::Session;
 use crate::config::{ConfigError, SharedConfig};
 use crate::generations::millis;
-use crate::miss::Miss;
+use crate::miss::{Miss, Severity};
 
 /// Adds to a number, and gives it a time to live if it is new. Gives a text back for what is no number.
 const INCREMENT: &str = "\
@@ -25,7 +25,7 @@ const INCREMENT: &str = "\
 pub struct Kv {
     config: SharedConfig,
     targets: Vec<ConnectionInfo>,
-    /// Locked while a connection is opened, and when one is taken up. The number counts those that failed.
+    /// Locked while a connection is opened, and when one is taken up. The number says which address is next.
     session: Mutex<(Option<Arc<Session>>, usize)>,
 }
 
@@ -101,18 +101,17 @@ impl Kv {
     }
 
     async fn perform(&self, key: &str, command: &Cmd) -> Result<Value, Miss> {
-        let work = async {
-            let session = self.session().await?;
-            let node = session.node(self.name(key).as_bytes());
-            match session.command(node, command).await {
-                Ok(value) => Ok(value),
-                Err(error) => {
-                    self.give_up(&session).await;
-                    Err(Miss::from(error))
-                }
-            }
-        };
-        tokio::time::timeout(self.config.patience, work).await.unwrap_or(Err(Miss::Deadline))
+        let patience = self.config.patience;
+        let session = tokio::time::timeout(patience, self.session()).await.unwrap_or(Err(Miss::Deadline))?;
+        let node = session.node(self.name(key).as_bytes());
+        let asked = tokio::time::timeout(patience, session.command(node, command)).await;
+        let answer = asked.map_or(Err(Miss::Deadline), |answer| answer.map_err(Miss::from));
+        if let Err(miss) = &answer
+            && miss.severity() != Severity::None
+        {
+            self.give_up(&session).await;
+        }
+        answer
     }
 
     async fn session(&self) -> Result<Arc<Session>, Miss> {

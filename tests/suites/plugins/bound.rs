@@ -138,3 +138,30 @@ async fn a_driver_is_none_the_wiser() {
     assert_eq!(transaction.query(&statement, &[&1]).await.expect("rows").len(), 1);
     transaction.commit().await.expect("committed");
 }
+
+/// A rewritten statement takes the place of the client's for that execution alone: what is bound again is the client's own.
+#[tokio::test]
+async fn the_client_s_statement_stays_its_own() {
+    let stage = shared().await;
+    let table = notes(stage, "bound_again").await;
+    let config = format!(
+        r#"{{"query": [{{"has": "min", "rewrite": "SELECT max(id)::text FROM {table} WHERE id < $1"}}, {{"has": "max", "refuse": "twice"}}]}}"#
+    );
+    let proxy = asked_about(stage, &table, &config).await;
+    let mut wire = proxy.wire().await;
+    let sql = format!("SELECT min(id)::text FROM {table} WHERE id < $1");
+    let execute = |from: &str| [msg::bind("", "", &[Some(from)]), msg::execute("", 0)].concat();
+    assert_eq!(asked(&mut wire, &[msg::parse("", &sql), execute("3"), msg::sync()]).await, ["2"]);
+    for _ in 0..2 {
+        assert_eq!(asked(&mut wire, &[execute("2"), msg::sync()]).await, ["1"]);
+    }
+    // More rewritten texts than are kept: none is lost.
+    let mut many = Vec::new();
+    for number in 0..100 {
+        let name = format!("s{number}");
+        let sql = format!("{sql} AND id <> {}", 100 + number);
+        many.extend([msg::parse(&name, &sql), msg::bind("", &name, &[Some("3")]), msg::execute("", 0)]);
+    }
+    many.push(msg::sync());
+    assert_eq!(asked(&mut wire, &many).await, ["2"; 100]);
+}

@@ -1,6 +1,6 @@
 //! Plugins and the cache: tags of results and of writes, what may be kept, and for how long.
 
-use pointsman_tests::{Proxy, Stage, eventually};
+use pointsman_tests::{Proxy, Stage, eventually, msg};
 
 use crate::cached::{hits, logical, warm};
 use crate::common::{SOON, policy, unique};
@@ -66,12 +66,26 @@ async fn a_write_drops_what_its_tags_name() {
         format!("INSERT INTO {posts} (author) VALUES (7)"),
         format!("INSERT INTO {posts} (author) VALUES ($1)"),
     );
-    for way in ["simple", "extended", "transaction"] {
+    for way in ["simple", "extended", "transaction", "pipeline", "portion"] {
         warm(&proxy, &mut wire, &first).await;
         warm(&proxy, &mut wire, &third).await;
         match way {
             "simple" => drop(wire.run(&simple).await),
             "extended" => drop(wire.extended_value(&format!("{bound} RETURNING 1"), &[Some("7")]).await),
+            "pipeline" => {
+                wire.send(&["BEGIN", &simple, "COMMIT"].map(msg::query).concat()).await;
+                for _ in 0..3 {
+                    wire.until(b'Z').await;
+                }
+            }
+            // Not fetched to its end, so that no CommandComplete tells of it.
+            "portion" => {
+                let two = format!("INSERT INTO {posts} (author) VALUES (7), (7) RETURNING author");
+                let portion =
+                    [msg::parse("", &two), msg::bind("", "", &[]), msg::execute("", 1), msg::sync()];
+                assert_eq!(pointsman_tests::tags(&wire.ask(&portion.concat()).await), "12DsZ");
+                expected += 1;
+            }
             _ => {
                 wire.run("BEGIN").await;
                 wire.run(&simple).await;

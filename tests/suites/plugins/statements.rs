@@ -1,7 +1,7 @@
 //! Verdicts on simple queries.
 
 use crate::common::{SOON, reads_reach_replica, server_of, shared, unique};
-use pointsman_tests::eventually;
+use pointsman_tests::{eventually, msg};
 
 use super::{asked_about, error_of, notes};
 
@@ -205,4 +205,42 @@ async fn executing_by_sql_is_asked_about() {
     wire.run("PREPARE q AS SELECT 5").await;
     assert_eq!(error_of(&wire.query("EXECUTE p").await), "42501");
     assert_eq!(wire.value("EXECUTE q").await, "5");
+}
+
+/// No way around: after a failed transaction, by the protocol's own function call, under names that only the connection knows.
+#[tokio::test]
+async fn no_statement_passes_by() {
+    let stage = shared().await;
+    let table = notes(stage, "passing_by").await;
+    let config = r#"{"query": [{"has": "note", "refuse": "no"}]}"#;
+    let spec = "  rules:\n    - {name: all, plugins: [script]}\n";
+    let lines = super::plugin(stage, config, super::PATIENT);
+    let proxy = stage.proxy(&format!("{}{lines}", crate::common::policy(stage, spec))).await;
+    let secret = format!("SELECT note FROM {table}");
+    let mut wire = proxy.wire().await;
+    assert_eq!(error_of(&wire.query(&secret).await), "42501");
+    for end in ["ROLLBACK; ", "COMMIT; ", "ROLLBACK TO s; "] {
+        wire.run("BEGIN").await;
+        wire.run("SAVEPOINT s").await;
+        assert_eq!(error_of(&wire.query("SELECT 1/0").await), "22012");
+        let replies = wire.query(&format!("{end}{secret}")).await;
+        assert_eq!(error_of(&replies), "42501", "{end}");
+        wire.query("ROLLBACK").await;
+        wire.run("BEGIN").await;
+        assert_eq!(error_of(&wire.query("SELECT 1/0").await), "22012");
+        let pipeline = [msg::statement("ROLLBACK", &[]), msg::statement(&secret, &[]), msg::sync()].concat();
+        assert_eq!(error_of(&wire.ask(&pipeline).await), "42501", "after {end} in a pipeline");
+        wire.query("ROLLBACK").await;
+    }
+    let call = [&b"F\0\0\0\x0e\0\0\0\0\0\0\0\0\0\0"[..]].concat();
+    assert_eq!(error_of(&wire.ask(&call).await), "0A000");
+    // From here on the names of its connection are the session's own.
+    let mut own = proxy.wire().await;
+    own.ask(&[msg::parse("", "EXECUTE nothing"), msg::sync()].concat()).await;
+    let hidden =
+        [msg::parse("x", &secret), msg::bind("", "x", &[]), msg::execute("", 0), msg::sync()].concat();
+    assert_eq!(error_of(&own.ask(&hidden).await), "42501");
+    let again = [msg::bind("", "x", &[]), msg::execute("", 0), msg::sync()].concat();
+    assert_ne!(error_of(&own.ask(&again).await), "", "nor later");
+    assert_eq!(own.value("SELECT 1").await, "1");
 }

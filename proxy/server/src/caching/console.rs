@@ -93,7 +93,7 @@ fn marks(database: &Database, what: &Invalidation) -> Option<Tags> {
         Invalidation::Tag(name) => {
             let catalog = database.catalog();
             let by = tags::Naming { catalog: &catalog, space: database.space() };
-            tags::changed_named(name, by, &mut marks);
+            tags::marked_named(name, by, &mut marks);
         }
     }
     Some(marks)

@@ -202,16 +202,32 @@ pub fn read_named(name: &str, by: Naming<'_>, tags: &mut Tags) {
     }
 }
 
-/// Adds a tag by its name as something that has changed.
-pub fn changed_named(name: &str, by: Naming<'_>, tags: &mut Tags) {
-    if let Some(slot) = by.catalog.table_slot(&relation_named(name)) {
-        return tags.writes(relation(by.space, slot));
-    }
+/// Adds a tag that was named by hand as something that has changed: of rows, not what reads the whole table.
+pub fn marked_named(name: &str, by: Naming<'_>, tags: &mut Tags) {
     let mut found = Tags::new();
     named(name.as_bytes(), true, by, &mut found, &mut Vec::new());
     // The tag of the whole table that stands beside a key's is not meant.
     let meant = found.as_slice().iter().filter(|tag| tag.kind() != pointsman_cache::TagKind::Whole);
     meant.for_each(|tag| tags.add(*tag));
+}
+
+/// Adds a tag of a plugin's as something that has changed: a table, rows, or any other name. Rows that cannot be told apart are all of
+/// the table's.
+pub fn changed_named(name: &str, by: Naming<'_>, tags: &mut Tags) {
+    let whole = |table: &Relation| by.catalog.table_slot(table).map(|slot| relation(by.space, slot));
+    if let Some(table) = whole(&relation_named(name)) {
+        return tags.writes(table);
+    }
+    if let Some((slot, column, form)) = rows_named(name.as_bytes(), by.catalog) {
+        return tags.writes_key(relation(by.space, slot), column.as_bytes(), form.as_bytes());
+    }
+    let table = RowTag::split(name.as_bytes()).and_then(|(RowTag { schema, table, .. }, _)| {
+        whole(&Relation { schema: schema.map(Into::into), name: table.into() })
+    });
+    match table {
+        Some(table) => tags.writes(table),
+        None => tags.add(Tag::named(by.space, name.as_bytes())),
+    }
 }
 
 /// What names of tags are read by.

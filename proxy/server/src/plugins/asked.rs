@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pointsman_plugin_host::{
     Constant, ConstantKind, Identity, Parameter, Refusal, Relation, Session, Statement, StatementKind, Value,
 };
-use pointsman_policy::tags;
+use pointsman_policy::{Access, tags};
 use pointsman_shards::Values;
 use pointsman_sql::{
     ClientEncoding, Facts, KeyValue, Kind, LexRules, Literal, LiteralKind, ValueRef, literal_value,
@@ -61,6 +61,11 @@ impl Asked {
         u64::try_from(high).unwrap_or(u64::MAX)
     }
 
+    /// Whether texts can be told to the client in its encoding.
+    pub fn fits<'t>(&self, mut texts: impl Iterator<Item = &'t str>) -> bool {
+        self.rules.encoding == ClientEncoding::Utf8 || texts.all(str::is_ascii)
+    }
+
     /// The whole number that was bound to `$number`.
     pub fn integer(&self, number: u32) -> Option<i64> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
@@ -102,31 +107,31 @@ impl Asked {
         Some(Parameter { type_oid: self.types.get(index).copied().unwrap_or(0), value })
     }
 
-    /// The values that the statement gives or compares a column with; `None`: they are not all in its text.
+    /// The values that the statement gives or compares a column with; `None`: they are not all in its text. Only of a relation that
+    /// it names once; of a write, of the one that it writes.
     fn pinned_values(&self, table: &str, column: &str) -> Option<Vec<ValueRef>> {
         let statement = self.facts.single().filter(|statement| statement.keys.known)?;
-        let keys = &statement.keys;
-        if keys.set_targets.iter().any(|target| &**target == column) {
+        let named = |list: &[pointsman_sql::Relation]| list.iter().filter(|one| names(table, one)).count();
+        let (keys, reads, writes) = (&statement.keys, named(&statement.reads), named(&statement.writes));
+        let once = match statement.writes.len() {
+            0 => reads == 1,
+            // What `RETURNING` or the condition names of it is the row itself.
+            1 => writes == 1 && statement.reads.len() == reads,
+            _ => false,
+        };
+        let changed = keys.set_targets.iter().any(|target| &**target == column);
+        if !once || changed || named(&statement.repeated) > 0 {
             return None;
         }
         if let Some(insert) = &keys.insert {
-            if !statement.writes.iter().any(|written| names(table, written)) {
-                return None;
-            }
             let at = insert.columns.iter().position(|named| &**named == column)?;
-            let whole = insert.row_count > 0 && insert.rows.len() == insert.row_count;
+            let whole = insert.row_count > 0 && insert.rows.len() == insert.row_count && !insert.on_conflict;
             return whole.then(|| insert.rows.iter().map(|row| row.get(at).copied()).collect())?;
         }
-        let only = statement.reads.len() + statement.writes.len() == 1
-            || (statement.reads == statement.writes && statement.reads.len() == 1);
+        let alone = statement.reads.len() + statement.writes.len() == 1;
         let mut found = keys.predicates.iter().filter(|predicate| {
-            &*predicate.column == column
-                && match &predicate.relation {
-                    Some(relation) => names(table, relation),
-                    None => {
-                        only && statement.reads.iter().chain(&statement.writes).any(|one| names(table, one))
-                    }
-                }
+            let of_it = predicate.relation.as_ref().map_or(alone, |relation| names(table, relation));
+            of_it && &*predicate.column == column
         });
         // Any one of them bounds the rows; the first does as well as another.
         match &found.next()?.value {
@@ -195,6 +200,34 @@ impl Statement for Asked {
 
     fn comment(&self, key: &str) -> Option<String> {
         tags(&self.sql, self.rules).find(|(known, _)| known == key).map(|(_, value)| value)
+    }
+}
+
+/// Whether a rewritten text may stand in the place of a statement that may do so much; else why not.
+pub fn stands(rewritten: &Judged, statement: Access) -> Result<(), String> {
+    if let Some(doubt) = rewritten.facts.doubt {
+        return Err(format!("its rewrite is not understood: {doubt}"));
+    }
+    if rewritten.facts.single().is_none() {
+        return Err("its rewrite is not one statement".to_owned());
+    }
+    let now = rewritten.verdict.class.access;
+    let same = match statement {
+        Access::Session => now == Access::Session,
+        Access::Read | Access::PrimaryRead => matches!(now, Access::Read | Access::PrimaryRead),
+        Access::Write => now != Access::Session,
+    };
+    if same {
+        return Ok(());
+    }
+    Err(format!("its rewrite is {}, and the client's statement is {}", told(now), told(statement)))
+}
+
+fn told(access: Access) -> &'static str {
+    match access {
+        Access::Session => "one about the session",
+        Access::Read | Access::PrimaryRead => "a read",
+        Access::Write => "a write",
     }
 }
 

@@ -7,10 +7,9 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Duration;
 
 use futures_util::{StreamExt, pin_mut};
-use pointsman_plugin_host::{Lookup, LookupError, LookupFuture, LookupLimits, LookupRequest, Rows};
+use pointsman_plugin_host::{Lookup, LookupError, LookupFuture, LookupRequest, Rows};
 use pointsman_policy::{Access, Class, classify};
 use pointsman_sql::{Facts, LexRules, quote_literal};
 use tokio::sync::Semaphore;
@@ -24,6 +23,8 @@ use crate::upstream::server::Server;
 
 /// Connections that all plugins together may have to one database.
 const CONNECTIONS_MAX: usize = 16;
+/// Connections to one database that wait for the next question.
+const IDLE_MAX: usize = 8;
 /// Statements that are kept prepared on one connection; then it is replaced.
 const PREPARED_MAX: usize = 64;
 
@@ -57,9 +58,9 @@ impl Lookups {
 }
 
 impl Inner {
-    fn asking(&self, database: &str) -> Arc<Asking> {
+    fn asking(&self, database: String) -> Arc<Asking> {
         let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = databases.entry(database.to_owned()).or_insert_with(|| {
+        let known = databases.entry(database).or_insert_with(|| {
             Arc::new(Asking { permits: Semaphore::new(CONNECTIONS_MAX), idle: Mutex::default() })
         });
         Arc::clone(known)
@@ -98,17 +99,22 @@ impl Lookup for Lookups {
         let lookups = Arc::clone(&self.0);
         Box::pin(async move {
             let (cluster, server, database) = lookups.server(&request.database)?;
-            proven_to_read(&request.sql, &cluster, &database)?;
-            let asking = lookups.asking(&request.database);
+            proven_to_read(&request, &cluster, &database).await?;
+            let asking = lookups.asking(format!("{}/{database}", cluster.config().name));
             let permit = asking.permits.acquire().await;
             let _permit = permit.map_err(|_| LookupError::Unavailable("shutting down".to_owned()))?;
             let mut connection = match asking.take(&server) {
                 Some(connection) => connection,
-                None => connect(&cluster, &server, &database, request.deadline).await?,
+                None => connect(&cluster, &server, &database).await?,
             };
-            let answer = connection.ask(&request.sql, &request.params, request.limits).await;
-            // One that failed midway has rows on their way that nobody reads.
-            if matches!(answer, Ok(_) | Err(LookupError::Failed { .. })) {
+            let answer = connection.ask(&request).await;
+            // One that failed midway has rows on their way that nobody reads; one whose statement is not what it was begins anew.
+            let usable = match &answer {
+                Ok(_) => true,
+                Err(LookupError::Failed { sqlstate, .. }) => !matches!(sqlstate.as_str(), "0A000" | "26000"),
+                Err(_) => false,
+            };
+            if usable {
                 asking.give_back(connection);
             }
             answer
@@ -117,9 +123,17 @@ impl Lookup for Lookups {
 }
 
 /// Whether a text only reads, as the database's catalog says.
-fn proven_to_read(sql: &str, cluster: &Arc<Cluster>, database: &str) -> Result<(), LookupError> {
-    let catalog = cluster.database(database).catalog().clone();
-    let judged = judge(sql.as_bytes(), LexRules::default(), &catalog);
+async fn proven_to_read(
+    request: &LookupRequest,
+    cluster: &Arc<Cluster>,
+    database: &str,
+) -> Result<(), LookupError> {
+    let database = cluster.database(database);
+    if database.is_catalog_awaited() {
+        database.catalog_known(request.deadline).await;
+    }
+    let catalog = Arc::clone(&database.catalog());
+    let judged = judge(request.sql.as_bytes(), LexRules::default(), &catalog);
     let facts: &Facts = &judged.facts;
     let class: Class = classify(facts, &catalog);
     if facts.single().is_none() {
@@ -132,55 +146,58 @@ fn proven_to_read(sql: &str, cluster: &Arc<Cluster>, database: &str) -> Result<(
     Ok(())
 }
 
+/// Connects, however long this call may wait for it.
 async fn connect(
     cluster: &Arc<Cluster>,
     server: &Arc<Server>,
     database: &str,
-    limit: Duration,
 ) -> Result<Connection, LookupError> {
     let config = cluster.config();
-    let own = own::connect_for(Purpose::Lookup { limit }, &config, server, database, limit).await;
+    let own = own::connect_for(Purpose::Lookup, &config, server, database, config.connect_timeout()).await;
     let own = own.map_err(|fault| LookupError::Unavailable(fault.to_string()))?;
     Ok(Connection { own, prepared: HashMap::new() })
 }
 
 impl Asking {
-    /// A connection to this server that nobody uses; those to others are closed.
+    /// A connection to this server that nobody uses.
     fn take(&self, server: &Arc<Server>) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|connection| connection.own.leads_to(server) && !connection.own.is_closed());
-        idle.pop()
+        idle.retain(|connection| !connection.own.is_closed());
+        let at = idle.iter().rposition(|connection| connection.own.leads_to(server))?;
+        Some(idle.remove(at))
     }
 
+    /// It is kept for the next question; of too many, the one that was not used for longest goes.
     fn give_back(&self, connection: Connection) {
-        if connection.prepared.len() < PREPARED_MAX {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        if connection.prepared.len() >= PREPARED_MAX {
+            return;
         }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() >= IDLE_MAX {
+            idle.remove(0);
+        }
+        idle.push(connection);
     }
 }
 
 impl Connection {
-    async fn ask(
-        &mut self,
-        sql: &str,
-        params: &[Option<String>],
-        limits: LookupLimits,
-    ) -> Result<Rows, LookupError> {
+    async fn ask(&mut self, request: &LookupRequest) -> Result<Rows, LookupError> {
+        let LookupRequest { sql, params, limits, deadline, .. } = request;
         let mut hasher = DefaultHasher::new();
         sql.hash(&mut hasher);
         let id = hasher.finish();
-        if self.prepared.get(&id).is_none_or(|known| **known != *sql) {
-            // In brackets, for a comment at its end may not hide what follows; on a line of its own, for one may begin there.
+        if self.prepared.get(&id).is_none_or(|known| **known != **sql) {
             self.own.batch_execute(&format!("PREPARE lookup_{id:x} AS {sql}\n")).await.map_err(told)?;
-            self.prepared.insert(id, sql.into());
+            self.prepared.insert(id, sql.as_str().into());
         }
         let given: Vec<String> = params
             .iter()
             .map(|value| value.as_deref().map_or_else(|| "NULL".to_owned(), quote_literal))
             .collect();
         let arguments = if given.is_empty() { String::new() } else { format!(" ({})", given.join(", ")) };
-        let answer = self.own.simple_query_raw(&format!("EXECUTE lookup_{id:x}{arguments}")).await;
-        let answer = answer.map_err(told)?;
+        let limit = deadline.as_millis().max(1);
+        let text = format!("SET statement_timeout = {limit}; EXECUTE lookup_{id:x}{arguments}");
+        let answer = self.own.simple_query_raw(&text).await.map_err(told)?;
         pin_mut!(answer);
         let (mut rows, mut bytes) = (Rows::default(), 0);
         while let Some(message) = answer.next().await {

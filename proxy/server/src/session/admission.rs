@@ -13,6 +13,8 @@ use pointsman_wire::owed::{Ask, Deal};
 
 use super::judge::{Marks, Verdict};
 use super::notes::Note;
+use super::pins::Pins;
+use super::prepare::ends_transaction;
 use super::request::Taken;
 use super::statements::Origin;
 use super::steer::Asked;
@@ -42,10 +44,17 @@ impl Session {
             return *known;
         }
         // A failed transaction answers everything with the same error.
-        if self.status == TransactionStatus::Failed {
+        if self.is_sure_to_fail(facts) {
             return Ok(None);
         }
         self.admit(&Asked { facts, verdict, sql, parameter: &|_| None })
+    }
+
+    /// Whether the server is sure to refuse a statement: its transaction has failed, and neither the statement nor what is under way
+    /// may end that.
+    pub(super) fn is_sure_to_fail(&self, facts: &Facts) -> bool {
+        let failed = self.status == TransactionStatus::Failed && self.owed.is_empty() && !self.flow.unsynced;
+        failed && facts.single().is_some() && !ends_transaction(facts)
     }
 
     /// The request has to wait: what the rules said of it is kept until it is taken again.
@@ -133,10 +142,16 @@ impl Session {
                     parsed.push((name, self.named_by_text(sql)));
                 }
                 b'B' => {
-                    let Ok(bind) = Bind::decode(&frame[5..]) else { continue };
+                    let Ok(bind) = Bind::decode(&frame[5..]) else {
+                        self.skip_plugged();
+                        continue;
+                    };
                     let own = parsed.iter().rev().find(|(name, _)| *name == bind.statement);
                     let known = if own.is_none() { self.named(bind.statement) } else { None };
-                    let Some(named) = own.map(|(_, named)| named).or(known.as_ref()) else { continue };
+                    let Some(named) = own.map(|(_, named)| named).or(known.as_ref()) else {
+                        self.skip_plugged();
+                        continue;
+                    };
                     let Some(decision) = self.admit_bound(named, &bind)? else { continue };
                     if chosen.is_none() || decides.is_some_and(|decides| Arc::ptr_eq(decides, &named.verdict))
                     {
@@ -173,12 +188,12 @@ impl Session {
 
     /// What the rules say of a statement that is bound on a connection held.
     pub(super) fn bind_admission(&mut self, bind: &Bind<'_>) -> Admission {
-        if self.flow.admitted || self.status == TransactionStatus::Failed || !self.is_steered(None) {
+        if self.flow.admitted || !self.is_steered(None) {
             return Ok(None);
         }
         match self.named(bind.statement) {
-            Some(named) => self.admit_bound(&named, bind),
-            None => Ok(None),
+            Some(named) if !self.is_sure_to_fail(&named.facts) => self.admit_bound(&named, bind),
+            _ => Ok(None),
         }
     }
 
@@ -207,12 +222,26 @@ impl Session {
             let (facts, verdict) = (Arc::clone(&unnamed.facts), unnamed.verdict_under(&catalog));
             return Some(Named { facts, verdict, sql, literals: unnamed.literals });
         }
-        let prepared = self.statements.get(name)?;
+        let Some(prepared) = self.statements.get(name) else { return self.named_own(name) };
         let sql = match &prepared.origin {
             Origin::Protocol { sql, .. } => sql.clone(),
             Origin::Sql { tail, .. } => tail.clone(),
         };
         let (facts, literals) = (Arc::clone(&prepared.facts), prepared.literals);
         Some(Named { facts, verdict: self.verdict_of(prepared), sql, literals })
+    }
+
+    /// The same under the client's own name on its own connection. One of which nothing is known may be anything: it is taken for a
+    /// text that is not understood.
+    fn named_own(&self, name: &[u8]) -> Option<Named> {
+        let Some((judged, sql)) = self.statements.own(name) else {
+            return self.pins.has(Pins::UNKNOWN).then(|| self.named_by_text(b"?"));
+        };
+        let catalog = self.shared.account.database.catalog();
+        let verdict = match judged.verdict.is_of(&catalog) {
+            true => Arc::clone(&judged.verdict),
+            false => Arc::new(Verdict::new(&judged.facts, &catalog)),
+        };
+        Some(Named { facts: Arc::clone(&judged.facts), verdict, sql: sql.clone(), literals: judged.literals })
     }
 }

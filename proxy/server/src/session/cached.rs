@@ -290,10 +290,13 @@ impl Session {
         let database = &self.shared.account.database;
         let (catalog, space) = (database.catalog(), database.space());
         let mut on = DependsOn::default();
-        if let Some(Judges { tags, .. }) = terms.judges.as_ref().filter(|judges| !judges.tags.is_empty()) {
+        if let Some(Judges { tags, whole, .. }) =
+            terms.judges.as_ref().filter(|judges| !judges.tags.is_empty())
+        {
             let by = Naming { catalog: &catalog, space };
             tags.iter().for_each(|name| tags::read_named(name, by, &mut on.tags));
-            let tables = terms.caching.plugin_tables.iter();
+            // One that failed might have named the very tag that counts.
+            let tables = terms.caching.plugin_tables.iter().filter(|_| *whole);
             on.vouched.extend(tables.filter_map(|name| catalog.table_slot(&tags::relation_named(name))));
         }
         with_text(asked.sql, self.wants.rules(), |literals, _| {

@@ -11,6 +11,7 @@ use pointsman_wire::frontend::{Parse, Query};
 
 use super::extended::count;
 use super::judge::judge;
+use super::plugged::Plugged;
 use super::request::Request;
 use super::steer::Asked;
 use super::{Session, message};
@@ -25,7 +26,12 @@ impl Session {
                 self.await_catalog().await;
             }
         }
-        self.explain_in_place(header)
+        let explained = self.explain_in_place(header);
+        if explained != header {
+            // The explanation is ours: plugins have nothing to say of it.
+            self.flow.plugged = Plugged::Silent;
+        }
+        explained
     }
 
     /// Replaces the `Query` or `Parse` at the front of the inbox by a query for its explanation, if it asks for one. Returns

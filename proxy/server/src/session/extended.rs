@@ -50,13 +50,15 @@ impl Session {
         if header.tag == b'P' && database.is_catalog_awaited() {
             self.await_catalog().await;
         }
+        // What was said of a request holds for it as it was taken up.
+        let kept = self.flow.admission.is_some() || self.flow.plugged.were_asked();
         let settled = match self.held {
             // Each statement of a sharded database may be for another shard.
             Some(_) if self.shards.is_some() => self.flow.unsynced,
             Some(_) => !self.is_on_replica() || self.owed.is_empty() || self.flow.unsynced,
             None => false,
         };
-        if !settled {
+        if !settled || kept {
             return self.batch(header).await;
         }
         // The connection is held, so this borrows none: it waits for its turn or for a replica, or catches up.
@@ -223,7 +225,8 @@ impl Session {
     fn parse_own(&mut self, name: &[u8], body: &[u8], judged: Judged) {
         message::frame(&mut self.io.to_server, b'P', &[body]);
         if !name.is_empty() {
-            self.statements.define_own(name, judged);
+            let sql = Parse::decode(body).map(|parse| Bytes::copy_from_slice(parse.sql)).unwrap_or_default();
+            self.statements.define_own(name, judged, sql);
             self.owed.push(Ask::Parse, Deal::Forward, None);
             return;
         }
@@ -238,7 +241,7 @@ impl Session {
     /// What is known of a statement that stands under the client's own name on its own connection. Of one of which
     /// nothing is known, it is believed that it may do anything.
     fn own_meaning(&mut self, name: &[u8]) -> Option<(Arc<Facts>, Arc<Verdict>, ConfigCalls)> {
-        if let Some(Judged { facts, verdict, configs, .. }) = self.statements.own(name) {
+        if let Some((Judged { facts, verdict, configs, .. }, _)) = self.statements.own(name) {
             let catalog = self.shared.account.database.catalog();
             let verdict = match verdict.is_of(&catalog) {
                 true => Arc::clone(verdict),

@@ -41,7 +41,6 @@ mod told;
 mod wants;
 mod written;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -61,7 +60,7 @@ pub(crate) use meter::application_name;
 use notes::Note;
 pub use opening::Opening;
 use pins::Pins;
-use plugged::Plugged;
+use plugged::{Plugged, Rewritten};
 use shards::{Ruled, Shards};
 use statements::Statements;
 use steer::Steering;
@@ -145,7 +144,7 @@ pub struct Session {
     /// The session as plugins see it.
     asking: Option<Arc<Asking>>,
     /// Its own names for statements that plugins have rewritten.
-    rewritten: VecDeque<bytes::Bytes>,
+    rewritten: Rewritten,
 }
 
 /// Where in the conversation the session is.
@@ -196,10 +195,14 @@ struct Flow {
     admission: Option<Box<admission::Admission>>,
     /// What plugins said of it.
     plugged: Plugged,
+    /// The body of the client's own unnamed statement, which another has taken the place of for this request.
+    unnamed_before: Option<bytes::Bytes>,
     /// What the rules say of it, if they were asked before the plugins.
     decided: Option<Box<pointsman_policy::Decision>>,
     /// A message has come that tells of writes which plugins are to hear of first.
     unheard: bool,
+    /// The last statement that completed was a `ROLLBACK`.
+    rolled_back: bool,
     /// The messages on their way were admitted as a batch.
     admitted: bool,
     /// Nothing was under way before the request that is being sent, and nothing of it ends a transaction.
@@ -271,7 +274,7 @@ impl Session {
             ruled: None,
             shards,
             asking: None,
-            rewritten: VecDeque::new(),
+            rewritten: Rewritten::default(),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::fault::Fault;
 use crate::plugins::asked::{Asked, Asking};
 use crate::upstream::settings::Interned;
 
-pub(in crate::session) use bound::Passed;
+pub(in crate::session) use bound::{Passed, Rewritten};
 use question::{Course, Outcome, Question};
 pub(in crate::session) use written::Unheard;
 
@@ -69,6 +69,8 @@ pub(in crate::session) struct Judges {
     pub(in crate::session) statement: Arc<Asked>,
     /// Tags that they said its result depends on.
     pub(in crate::session) tags: Vec<String>,
+    /// All of them had their say: none has failed.
+    pub(in crate::session) whole: bool,
     /// What the client's own statement may do.
     access: Access,
 }
@@ -98,7 +100,8 @@ impl Plugged {
         }
     }
 
-    fn were_asked(&self) -> bool {
+    /// Whether they were asked.
+    pub(in crate::session) fn were_asked(&self) -> bool {
         !matches!(self, Self::Unasked)
     }
 }
@@ -120,7 +123,7 @@ impl Judges {
 impl Session {
     /// Whether rules name plugins for a statement of this session.
     fn is_plugged(&mut self, facts: &Facts, judgement: &Judgement) -> bool {
-        if self.ruled.is_some() || self.status == TransactionStatus::Failed {
+        if self.ruled.is_some() || self.is_sure_to_fail(facts) {
             return false;
         }
         let policies = self.shared.policies.load();
@@ -171,19 +174,20 @@ impl Session {
     /// Asks the plugins, one after the other: at once, up to the first that has to wait for something. An error is what the client
     /// is told.
     async fn ask_plugins(&mut self, question: &Question) -> Result<Outcome, Fault> {
+        question.check_encoding()?;
         let mut course = Course::new(question);
         let mut left = &question.chain[..];
         while let [plugin, others @ ..] = left {
             if plugin.has(Hook::Query) {
                 let Some(said) = plugin.on_query_now(&course.call()) else { break };
-                if let Some(rows) = course.take(plugin, &said.verdict)? {
+                if let Some(rows) = course.take(plugin, &said)? {
                     return Ok(Outcome::Answered(rows));
                 }
             }
             left = others;
         }
         if left.is_empty() {
-            return Ok(Outcome::Goes(course.changes));
+            return Ok(course.end());
         }
         // Boxed, for what a plugin's call is made of is no business of the session's type.
         let work: BoxFuture<'_, Result<Outcome, Fault>> = Box::pin(async move {
@@ -192,13 +196,24 @@ impl Session {
                     continue;
                 }
                 let said = plugin.on_query(&course.call()).await;
-                if let Some(rows) = course.take(plugin, &said.verdict)? {
+                if let Some(rows) = course.take(plugin, &said)? {
                     return Ok(Outcome::Answered(rows));
                 }
             }
-            Ok(Outcome::Goes(course.changes))
+            Ok(course.end())
         });
+        if self.owed.is_empty() {
+            // A cancel from before was for nothing.
+            self.handle.take_cancelled();
+        }
         self.attend_work(false, work).await
+    }
+
+    /// The next execution is not admitted, for nothing is known of it.
+    pub(in crate::session) fn skip_plugged(&mut self) {
+        if let Plugged::Said(word) = &mut self.flow.plugged {
+            word.executions.pop_front();
+        }
     }
 
     /// What plugins said of the next execution that is admitted is done to what the rules say of it.

@@ -9,7 +9,7 @@ use pointsman_wire::owed::Deal;
 use super::Session;
 use super::notes::Note;
 use super::shards::without_added;
-use super::statements::GLOBAL_PREFIX;
+use super::statements::{GLOBAL_PREFIX, looks_global};
 use crate::fault::Fault;
 
 /// Bytes of an ErrorResponse that are waited for: a longer one is passed on in pieces.
@@ -34,7 +34,7 @@ impl Session {
             if self.io.unscanned().len() < needed {
                 break;
             }
-            if header.tag == b'C' && self.waits_for_plugins(header) {
+            if matches!(header.tag, b'C' | b'Z') && self.waits_for_plugins(header) {
                 self.flow.unheard = true;
                 break;
             }
@@ -276,7 +276,7 @@ impl Session {
         let digits = &frame[at + GLOBAL_PREFIX.len()..];
         let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let id = std::str::from_utf8(&digits[..count]).ok()?.parse().ok()?;
-        let name = named.or_else(|| self.statements.name_of(id))?;
+        let name = named.or_else(|| self.statements.name_of(id)).filter(|name| !looks_global(name))?;
         let body = [&frame[5..at], name, &digits[count..]].concat();
         let length = u32::try_from(body.len() + 4).ok()?;
         Some([b"E".as_slice(), &length.to_be_bytes(), &body].concat())

@@ -78,8 +78,13 @@ impl Session {
         loop {
             match self.take_request().await? {
                 Taken::Done => {
+                    // What was said of it, and by whom, was said of it alone.
                     self.flow.plugged = Plugged::Unasked;
                     self.flow.decided = None;
+                    self.flow.admission = None;
+                    if let Some(body) = self.flow.unnamed_before.take() {
+                        self.define_unnamed(&body);
+                    }
                 }
                 Taken::NotNow => return Ok(false),
                 Taken::Goodbye => return Ok(true),
@@ -239,6 +244,11 @@ impl Session {
     }
 
     async fn function_call(&mut self, header: Header) -> Result<Taken, Fault> {
+        if self.ruled.is_none() && self.shared.policies.load().set.names_plugins() {
+            let told = "FunctionCall is refused where rules name plugins: it has no text that they could be asked of";
+            let fault = Fault::client("0A000", told).hint("Call the function in a SELECT.");
+            return self.refuse_query(header.frame_len(), fault);
+        }
         if self.has_failed_here() {
             return self.refuse(header.frame_len(), aborted());
         }

@@ -5,6 +5,7 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::owed::Deal;
 
 use super::begin::Begun;
+use super::plugged::Plugged;
 use super::{End, Session};
 use crate::fault::Fault;
 use crate::transport::buffer::Buffer;
@@ -168,6 +169,9 @@ impl Session {
         // What was known of the front of the inbox is not of these.
         self.flow.surveyed = 0;
         self.flow.admission = None;
+        // Plugins were asked of it, and it reads as they made it.
+        self.flow.plugged = Plugged::Silent;
+        self.flow.decided = None;
         self.shared.counters.retried();
     }
 

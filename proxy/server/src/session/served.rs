@@ -238,7 +238,7 @@ impl Session {
     }
 
     /// The unnamed statement is this one, which no server has prepared yet.
-    fn define_unnamed(&mut self, body: &[u8]) {
+    pub(super) fn define_unnamed(&mut self, body: &[u8]) {
         let Ok(parse) = Parse::decode(body) else { return };
         let catalog = self.shared.account.database.catalog();
         let Judged { facts, verdict, configs, literals, .. } = judge(parse.sql, self.wants.rules(), &catalog);

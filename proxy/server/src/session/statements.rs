@@ -249,7 +249,7 @@ pub struct Statements {
     /// Two names stand, or stood, for one statement.
     ambiguous: bool,
     /// Statements that stand on the session's own connection under the client's own names.
-    own: HashMap<Box<[u8]>, Judged>,
+    own: HashMap<Box<[u8]>, (Judged, Bytes)>,
     unnamed: Option<Box<Unnamed>>,
     /// Counts the changes of the unnamed one.
     unnamed_changes: u64,
@@ -278,14 +278,14 @@ impl Statements {
         (self.ambiguous && self.named.contains_key(name)).then(|| Note::Named(name.into()))
     }
 
-    /// What is known of a statement under the client's own name on its own connection.
-    pub fn own(&self, name: &[u8]) -> Option<&Judged> {
+    /// What is known of a statement under the client's own name on its own connection, and its text.
+    pub fn own(&self, name: &[u8]) -> Option<&(Judged, Bytes)> {
         self.own.get(name)
     }
 
     /// Notes such a statement.
-    pub fn define_own(&mut self, name: &[u8], judged: Judged) {
-        self.own.insert(name.into(), judged);
+    pub fn define_own(&mut self, name: &[u8], judged: Judged, sql: Bytes) {
+        self.own.insert(name.into(), (judged, sql));
     }
 
     /// Names on the connection were given up: nothing is known of those that are left.

@@ -19,6 +19,9 @@ use crate::caching::tags;
 /// Writes that may be committing at once on one connection; more are everything.
 const OPEN_MAX: usize = 16;
 
+/// Writes of one transaction that plugins are told of one by one; more have changed everything.
+const UNHEARD_MAX: usize = 1_000;
+
 /// What was sent on a connection that may write, since a transaction began on it.
 #[derive(Debug)]
 pub(super) struct Written {
@@ -50,8 +53,18 @@ impl Written {
     }
 
     /// The transaction was rolled back.
-    pub fn rolled_back(self) {
-        self.open.into_iter().for_each(Write::rolled_back);
+    pub fn rolled_back(mut self) {
+        self.unheard.clear();
+        std::mem::take(&mut self.open).into_iter().for_each(Write::rolled_back);
+    }
+}
+
+impl Drop for Written {
+    /// What plugins did not hear of, as the connection is lost, may have been anything.
+    fn drop(&mut self) {
+        if !self.unheard.is_empty() {
+            self.ledger.invalidate(&Tags::everything());
+        }
     }
 }
 
@@ -79,6 +92,10 @@ impl Session {
         self.note_tags(&tags, made_by, roles);
         if let Some(Held { written: Some(written), .. }) = &mut self.held {
             written.unheard.append(&mut self.flow.plugged.unheard());
+            if written.unheard.len() > UNHEARD_MAX {
+                written.unheard.clear();
+                written.tags.add_everything();
+            }
         }
     }
 
@@ -166,7 +183,6 @@ impl Session {
             self.shared.cluster.databases().iter().for_each(|other| other.forget_results());
         }
         if ended {
-            // What plugins did not hear of was rolled back.
             *slot = None;
         } else {
             written.tags = marked;

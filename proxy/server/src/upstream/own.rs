@@ -56,22 +56,15 @@ impl std::ops::Deref for Own {
 pub enum Purpose {
     /// Our own questions: every name is looked up in `pg_catalog` alone, whatever users put on their search paths.
     Ours,
-    /// Questions of plugins, which name users' relations; none takes longer than this.
-    Lookup {
-        /// The longest that one may take.
-        limit: Duration,
-    },
+    /// Questions of plugins, which name users' relations.
+    Lookup,
 }
 
 impl Purpose {
-    fn options(self) -> String {
-        const READS: &str = "-c default_transaction_read_only=on";
+    fn options(self) -> &'static str {
         match self {
-            Self::Ours => format!("-c search_path=pg_catalog {READS}"),
-            Self::Lookup { limit } => {
-                let limit = limit.as_millis().max(1);
-                format!("-c statement_timeout={limit} -c standard_conforming_strings=on {READS}")
-            }
+            Self::Ours => "-c search_path=pg_catalog -c default_transaction_read_only=on",
+            Self::Lookup => "-c standard_conforming_strings=on -c default_transaction_read_only=on",
         }
     }
 }

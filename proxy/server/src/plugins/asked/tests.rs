@@ -1,3 +1,5 @@
+//! What plugins see of statements and sessions.
+
 use super::*;
 use crate::session::judge::judge;
 use pointsman_policy::catalog::Catalog;

@@ -1,6 +1,7 @@
 //! Plugins before statements of the extended protocol: asked at each `Bind`, when the values are known. A rewritten statement
 //! takes the place of an unnamed one of the same batch; else the session prepares it under a name of its own, once.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -18,14 +19,16 @@ use crate::fault::Fault;
 use crate::plugins::asked::Asked;
 use crate::transport::buffer::Buffer;
 
-/// Rewritten statements that a session keeps prepared; of more, the one that was rewritten first is forgotten.
+/// Rewritten statements that a session keeps prepared between batches; of more, those that were rewritten first are forgotten.
 const REWRITTEN_MAX: usize = 64;
 
 /// A batch on its way past the plugins: its messages, some of them in other words.
 #[derive(Default)]
 struct Passing {
     frames: Vec<Bytes>,
-    /// Where the last unnamed statement is prepared, if nothing was bound to it yet.
+    /// It binds once, to the only statement that it prepares, which has no name: then a rewritten one takes that one's place.
+    alone: bool,
+    /// Where that is prepared.
     unnamed: Option<usize>,
     parsed: Vec<(Bytes, Named, Bytes)>,
     executions: Vec<Execution>,
@@ -34,6 +37,14 @@ struct Passing {
     changed: bool,
     /// What the only execution is answered with, and what it was to execute.
     answer: Option<(Rows, Arc<Facts>)>,
+}
+
+/// The session's own names for statements that plugins have rewritten.
+#[derive(Debug, Default)]
+pub(in crate::session) struct Rewritten {
+    names: VecDeque<Bytes>,
+    /// Part of all of them.
+    secret: Option<u128>,
 }
 
 /// What became of a batch that plugins were asked of.
@@ -55,8 +66,9 @@ impl Session {
         if self.shared.account.database.is_catalog_awaited() {
             self.await_catalog().await;
         }
+        self.forget_rewritten();
         let mut rest = Bytes::copy_from_slice(self.io.from_client.bytes().get(..len).unwrap_or_default());
-        let mut passing = Passing::default();
+        let mut passing = Passing { alone: is_alone(&rest), ..Passing::default() };
         while let Some(header) = Header::peek(&rest)? {
             if rest.len() < header.frame_len() {
                 break;
@@ -109,7 +121,7 @@ impl Session {
             let judged = self.judged(sql);
             let (sql, literals) = (frame.slice_ref(sql), judged.literals);
             let named = Named { facts: judged.facts, verdict: judged.verdict, sql, literals };
-            passing.unnamed = name.is_empty().then_some(passing.frames.len());
+            passing.unnamed = (passing.alone && name.is_empty()).then_some(passing.frames.len());
             passing.parsed.push((frame.slice_ref(name), named, frame.slice_ref(parameter_types.raw())));
         }
         passing.frames.push(frame);
@@ -118,6 +130,7 @@ impl Session {
     async fn pass_bind(&mut self, frame: Bytes, passing: &mut Passing) -> Result<(), Fault> {
         let Ok(bind) = Bind::decode(&frame[5..]) else {
             passing.frames.push(frame);
+            passing.executions.push(Execution::default());
             return Ok(());
         };
         let own = passing.parsed.iter().rev().find(|(name, ..)| *name == bind.statement);
@@ -128,6 +141,7 @@ impl Session {
         });
         let Some((named, types)) = known else {
             passing.frames.push(frame);
+            passing.executions.push(Execution::default());
             return Ok(());
         };
         let execution = self.ask_of_bound(&frame, &bind, (&named, types), passing).await?;
@@ -165,19 +179,19 @@ impl Session {
         passing.asked = true;
         let bound = Arc::clone(&question.statement);
         let outcome = self.ask_plugins(&question).await?;
-        let (changes, rewrite) = match outcome {
+        let (changes, whole, rewrite) = match outcome {
             Outcome::Answered(rows) => {
                 let rewrite = Rewrite { sql: as_query(&rows), params: Some(Vec::new()) };
                 passing.answer = Some((rows, Arc::clone(&named.facts)));
-                (None, Some(rewrite))
+                (None, true, Some(rewrite))
             }
-            Outcome::Goes(changes) => {
+            Outcome::Goes(changes, whole) => {
                 let rewrite = changes.rewrite.clone();
-                (Some(changes), rewrite)
+                (Some(changes), whole, rewrite)
             }
         };
         passing.shard = changes.as_ref().and_then(super::shard_of).or(passing.shard);
-        let execution = question.execution(changes);
+        let execution = question.execution(changes, whole);
         let Some(Rewrite { sql, params }) = rewrite else {
             passing.frames.push(frame.clone());
             return Ok(execution);
@@ -192,6 +206,8 @@ impl Session {
         };
         let statement = match reusable {
             Some(at) => {
+                // It stays the client's own unnamed statement.
+                self.flow.unnamed_before = Some(passing.frames[at].slice(5..));
                 passing.frames[at] = parse_frame(&sql, &types);
                 Bytes::new()
             }
@@ -203,24 +219,49 @@ impl Session {
         Ok(execution)
     }
 
-    /// The session's own name for a statement of a plugin's making.
+    /// The session's own name for a statement of a plugin's making: one that no client can guess.
     fn prepare_rewritten(&mut self, sql: &str, types: Bytes) -> Bytes {
         let judged = self.judged(sql.as_bytes());
         let origin =
             Origin::Protocol { sql: Bytes::copy_from_slice(sql.as_bytes()), types, under: self.under() };
         let prepared = self.shared.registry.get(origin, &judged);
-        let name = Bytes::from(format!("{GLOBAL_PREFIX}rewritten_{}", prepared.id));
+        let secret = *self.rewritten.secret.get_or_insert_with(rand::random);
+        let name = Bytes::from(format!("{GLOBAL_PREFIX}rewritten_{}_{secret:032x}", prepared.id));
         if self.statements.get(&name).is_none() {
             self.statements.define(&name, prepared);
-            self.rewritten.push_back(name.clone());
-            if self.rewritten.len() > REWRITTEN_MAX
-                && let Some(oldest) = self.rewritten.pop_front()
-            {
-                self.statements.remove(&oldest);
-            }
+        }
+        if !self.rewritten.names.contains(&name) {
+            self.rewritten.names.push_back(name.clone());
         }
         name
     }
+
+    /// Forgets the statements that were rewritten first, if there are many.
+    fn forget_rewritten(&mut self) {
+        while self.rewritten.names.len() > REWRITTEN_MAX
+            && let Some(oldest) = self.rewritten.names.pop_front()
+        {
+            self.statements.remove(&oldest);
+        }
+    }
+}
+
+/// Whether a batch prepares one statement, without a name, and binds once, to it.
+fn is_alone(mut batch: &[u8]) -> bool {
+    let (mut parses, mut binds) = (0, 0);
+    while let Ok(Some(header)) = Header::peek(batch) {
+        let Some(frame) = batch.get(..header.frame_len()) else { break };
+        batch = &batch[header.frame_len()..];
+        match header.tag {
+            b'P' => parses += 1 + i32::from(!frame[5..].starts_with(b"\0")),
+            b'B' => {
+                let own = Bind::decode(&frame[5..]).is_ok_and(|bind| bind.statement.is_empty());
+                binds += 1 + i32::from(!own);
+            }
+            _ => {}
+        }
+    }
+    (parses, binds) == (1, 1)
 }
 
 /// A `Parse` of an unnamed statement; `types` as `Parse` carries them, without their number.

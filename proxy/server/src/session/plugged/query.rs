@@ -49,19 +49,19 @@ impl Session {
             Ok(outcome) => outcome,
             Err(fault) => return self.refuse_query(header.frame_len(), fault).map(Err),
         };
-        let (changes, by) = match outcome {
+        let (changes, whole, by) = match outcome {
             Outcome::Answered(rows) if self.is_at_rest() => {
                 self.answer_query(header.frame_len(), &rows, &facts);
                 return Ok(Err(Taken::Done));
             }
-            Outcome::Answered(rows) => (None, Some(as_query(&rows))),
-            Outcome::Goes(changes) => {
+            Outcome::Answered(rows) => (None, true, Some(as_query(&rows))),
+            Outcome::Goes(changes, whole) => {
                 let by = changes.rewrite.as_ref().map(|Rewrite { sql, .. }| sql.clone());
-                (Some(changes), by)
+                (Some(changes), whole, by)
             }
         };
         let shard = changes.as_ref().and_then(shard_of);
-        self.flow.plugged = Plugged::of([question.execution(changes)].into(), shard);
+        self.flow.plugged = Plugged::of([question.execution(changes, whole)].into(), shard);
         let Some(by) = by else {
             // The rules need not be asked again.
             self.flow.decided = Some(question.decision);

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pointsman_plugin_host::{Changes, Hook, Plugin, QueryCall, Rewrite, Rows, Verdict};
+use pointsman_plugin_host::{Changes, Hook, Plugin, QueryCall, Rewrite, Rows, Said, Verdict};
 use pointsman_policy::catalog::Catalog;
 use pointsman_policy::{Access, Decision};
+use pointsman_sql::ClientEncoding;
 
 use super::super::judge::{Judged, judge};
 use super::bound::encoded;
 use super::{Execution, Judges};
 use crate::fault::Fault;
-use crate::plugins::asked::{Asked, Asking, kind, refused};
+use crate::plugins::asked::{Asked, Asking, kind, refused, stands};
 
 /// An execution that plugins are asked of.
 pub(super) struct Question {
@@ -28,8 +29,8 @@ pub(super) struct Question {
 
 /// What becomes of an execution.
 pub(super) enum Outcome {
-    /// It goes on, with these changes.
-    Goes(Changes),
+    /// It goes on, with these changes; whether all plugins had their say.
+    Goes(Changes, bool),
     /// It is answered with these rows.
     Answered(Rows),
 }
@@ -37,23 +38,35 @@ pub(super) enum Outcome {
 /// What plugins have made of an execution so far.
 pub(super) struct Course<'a> {
     question: &'a Question,
-    pub changes: Changes,
+    changes: Changes,
     now: Arc<Asked>,
+    whole: bool,
 }
 
 impl Question {
     /// What is to be done for the execution, now and later. No changes: it was answered.
-    pub fn execution(&self, changes: Option<Changes>) -> Execution {
+    pub fn execution(&self, changes: Option<Changes>, whole: bool) -> Execution {
         let tags = changes.as_ref().map(|changes| changes.tags.clone()).unwrap_or_default();
         let judges = Judges {
             chain: Arc::clone(&self.chain),
             session: Arc::clone(&self.session),
             statement: Arc::clone(&self.statement),
             tags,
+            whole,
             access: self.access,
         };
         let later = !judges.tags.is_empty() || judges.have(Hook::Write) || judges.have(Hook::Store);
         Execution { judges: (changes.is_some() && later).then_some(judges), changes }
+    }
+
+    /// Plugins read UTF-8: what may be something else in another encoding is not shown to them.
+    pub fn check_encoding(&self) -> Result<(), Fault> {
+        if self.statement.rules.encoding == ClientEncoding::Utf8 || self.statement.sql.is_ascii() {
+            return Ok(());
+        }
+        let told = "plugins cannot read this statement: it is not in UTF-8 and has characters beyond ASCII";
+        Err(Fault::client("0A000", told)
+            .hint("SET client_encoding = 'UTF8', or write such characters as parameters."))
     }
 
     pub fn call(&self, statement: &Arc<Asked>) -> QueryCall {
@@ -71,24 +84,12 @@ impl Question {
 
     /// A rewritten statement, or why it may not stand in the place of the client's.
     fn rewritten(&self, rewrite: &Rewrite, before: &Asked) -> Result<Asked, String> {
-        let Judged { facts, verdict, literals, .. } =
-            judge(rewrite.sql.as_bytes(), before.rules, &self.catalog);
-        if let Some(doubt) = facts.doubt {
-            return Err(format!("its rewrite is not understood: {doubt}"));
+        let judged = judge(rewrite.sql.as_bytes(), before.rules, &self.catalog);
+        stands(&judged, self.access)?;
+        if !before.fits([rewrite.sql.as_str()].into_iter()) {
+            return Err("its rewrite has characters that the client's encoding may lack".to_owned());
         }
-        if facts.single().is_none() {
-            return Err("its rewrite is not one statement".to_owned());
-        }
-        let now = verdict.class.access;
-        let same = match self.access {
-            Access::Session => now == Access::Session,
-            Access::Read | Access::PrimaryRead => matches!(now, Access::Read | Access::PrimaryRead),
-            Access::Write => now != Access::Session,
-        };
-        if !same {
-            let (now, client) = (told(now), told(self.access));
-            return Err(format!("its rewrite is {now}, and the client's statement is {client}"));
-        }
+        let Judged { facts, literals, .. } = judged;
         let sql = Bytes::copy_from_slice(rewrite.sql.as_bytes());
         let mut after = Asked { sql, facts, literals, body: None, ..before.clone() };
         if let Some(params) = &rewrite.params {
@@ -98,17 +99,10 @@ impl Question {
     }
 }
 
-fn told(access: Access) -> &'static str {
-    match access {
-        Access::Session => "one about the session",
-        Access::Read | Access::PrimaryRead => "a read",
-        Access::Write => "a write",
-    }
-}
-
 impl<'a> Course<'a> {
     pub fn new(question: &'a Question) -> Self {
-        Self { question, changes: Changes::default(), now: Arc::clone(&question.statement) }
+        let now = Arc::clone(&question.statement);
+        Self { question, changes: Changes::default(), now, whole: true }
     }
 
     /// What the next plugin is asked.
@@ -116,23 +110,46 @@ impl<'a> Course<'a> {
         self.question.call(&self.now)
     }
 
+    /// All plugins were asked.
+    pub fn end(self) -> Outcome {
+        Outcome::Goes(self.changes, self.whole)
+    }
+
     /// Takes a plugin's verdict. Rows, if they are the end of it.
-    pub fn take(&mut self, plugin: &Plugin, verdict: &Verdict) -> Result<Option<Rows>, Fault> {
-        let change = match verdict {
+    pub fn take(&mut self, plugin: &Plugin, said: &Said<Arc<Verdict>>) -> Result<Option<Rows>, Fault> {
+        self.whole &= said.failure.is_none();
+        let change = match &*said.verdict {
             Verdict::Pass => return Ok(None),
-            Verdict::Answer(rows) => return Ok(Some(rows.clone())),
+            Verdict::Answer(rows) => match self.question.statement.fits(rows_text(rows)) {
+                true => return Ok(Some(rows.clone())),
+                false => {
+                    return self.broke_contract(
+                        plugin,
+                        "its answer has characters that the client's encoding may lack",
+                    );
+                }
+            },
             Verdict::Refuse(refusal) => return Err(refused(refusal)),
             Verdict::Change(change) => change,
         };
         match change.rewrite.as_ref().map(|rewrite| self.question.rewritten(rewrite, &self.now)) {
             None => {}
             Some(Ok(rewritten)) => self.now = Arc::new(rewritten),
-            Some(Err(why)) => {
-                let refusal = plugin.broke_contract(Hook::Query, &why);
-                return refusal.map_or(Ok(None), |refusal| Err(refused(&refusal)));
-            }
+            Some(Err(why)) => return self.broke_contract(plugin, &why),
         }
         self.changes.merge(change.clone());
         Ok(None)
     }
+
+    fn broke_contract(&mut self, plugin: &Plugin, why: &str) -> Result<Option<Rows>, Fault> {
+        self.whole = false;
+        let refusal = plugin.broke_contract(Hook::Query, why);
+        refusal.map_or(Ok(None), |refusal| Err(refused(&refusal)))
+    }
+}
+
+/// All texts of an answer.
+fn rows_text(rows: &Rows) -> impl Iterator<Item = &str> {
+    let values = rows.rows.iter().flatten().flatten();
+    rows.columns.iter().chain(values).map(String::as_str)
 }

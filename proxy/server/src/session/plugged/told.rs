@@ -1,5 +1,7 @@
 //! What plugins would say of a statement, for `EXPLAIN ROUTE`.
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use pointsman_plugin_host::{Caching, Changes, Hook, Route, Said, Verdict};
 use pointsman_sql::Facts;
 
@@ -27,7 +29,8 @@ impl Session {
             if !plugin.has(Hook::Query) {
                 return (item, "is asked later only".to_owned());
             }
-            let value = match plugin.on_query_now(&call) {
+            let said: BoxFuture<'_, _> = Box::pin(plugin.on_query(&call));
+            let value = match said.now_or_never() {
                 None => "has to look something up first".to_owned(),
                 Some(Said { verdict, failure, took }) => {
                     let failed = failure.map(|why| format!("; it {why}")).unwrap_or_default();

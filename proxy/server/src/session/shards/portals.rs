@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use pointsman_wire::backend::TransactionStatus;
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{BindParameters, Execute};
 
@@ -88,7 +87,7 @@ impl Session {
         sql: &[u8],
         parameters: &BindParameters<'_>,
     ) -> Result<(), Fault> {
-        if self.status == TransactionStatus::Failed {
+        if self.is_sure_to_fail(&judged.facts) {
             return Ok(());
         }
         let parameter = |number: u32| parameters.integer(usize::try_from(number).ok()?.checked_sub(1)?);
