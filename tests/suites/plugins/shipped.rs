@@ -100,8 +100,7 @@ async fn a_post_reaches_the_feeds_of_friends_and_no_others() {
     let mut wire = proxy.wire().await;
     let feeds: Vec<String> = [1, 2, 3].map(|reader| feed(&posts, &friends, reader)).into();
     let post = format!("INSERT INTO {posts} (initiator_id, content) VALUES (7, 'again')");
-    let bound =
-        format!("INSERT INTO {posts} (initiator_id, content) VALUES ($1, 'again') RETURNING 1");
+    let bound = format!("INSERT INTO {posts} (initiator_id, content) VALUES ($1, 'again') RETURNING 1");
     let mut expected = 1;
     for way in ["simple", "extended", "transaction"] {
         for sql in &feeds {

@@ -57,19 +57,10 @@ impl Session {
         if self.has_failed_here() {
             return self.answer_failed_batch(survey.len);
         }
-        let mut survey = survey;
-        match self.plug_batch(survey.len).await {
-            Ok(Passed::Changed) => survey = self.survey()?.unwrap_or(survey),
-            Ok(Passed::Same) => {}
-            Ok(Passed::Answered) => return Ok(Taken::Done),
-            Err(fault) => return self.refuse_whole_batch(fault),
-        }
-        if self.shards.is_some() {
-            match self.find_batch_shard(survey).await? {
-                Ok(found) => survey = found,
-                Err(taken) => return Ok(taken),
-            }
-        }
+        let mut survey = match self.arrange(survey).await? {
+            Ok(survey) => survey,
+            Err(taken) => return Ok(taken),
+        };
         if let Some((_, verdict)) = survey.decides.as_ref().filter(|(_, verdict)| verdict.is_uncertain()) {
             self.await_functions(verdict).await;
             survey = self.survey()?.unwrap_or(survey);
@@ -116,6 +107,20 @@ impl Session {
         self.flow.admitted = false;
         sent?;
         Ok(Taken::Done)
+    }
+
+    /// Asks the plugins that are to be asked of the batch, and turns to its shard. What it is then, or what became of it.
+    async fn arrange(&mut self, mut survey: Survey) -> Result<Result<Survey, Taken>, Fault> {
+        match self.plug_batch(survey.len).await {
+            Ok(Passed::Changed) => survey = self.survey()?.unwrap_or(survey),
+            Ok(Passed::Same) => {}
+            Ok(Passed::Answered) => return Ok(Err(Taken::Done)),
+            Err(fault) => return self.refuse_whole_batch(fault).map(Err),
+        }
+        if self.shards.is_some() {
+            return self.find_batch_shard(survey).await;
+        }
+        Ok(Ok(survey))
     }
 
     /// Fills in the ids that a batch needs, and turns to its shard; or takes it, if it is for several.

@@ -30,20 +30,11 @@ impl Session {
             return Ok(taken);
         }
         let Some(mut judged) = self.judge_query(frame_len) else { return self.malformed(frame_len).await };
-        if self.shared.policies.load().set.names_plugins() {
-            match self.plug_query(header, judged).await? {
-                Ok(found) => (header, judged) = found,
-                Err(taken) => return Ok(taken),
-            }
-            frame_len = header.frame_len();
+        match self.arrange_query(header, judged).await? {
+            Ok(found) => (header, judged) = found,
+            Err(taken) => return Ok(taken),
         }
-        if self.shards.is_some() {
-            match self.find_shard(header, judged).await? {
-                Ok(found) => (header, judged) = found,
-                Err(taken) => return Ok(taken),
-            }
-            frame_len = header.frame_len();
-        }
+        frame_len = header.frame_len();
         if judged.is_uncertain() {
             self.await_functions(&judged.verdict).await;
             judged = self.judge_query(frame_len).unwrap_or(judged);
@@ -94,6 +85,26 @@ impl Session {
         self.note_ending(judged.verdict.marks);
         self.begin_filling();
         Ok(self.send_query(frame_len, named.as_deref(), &judged))
+    }
+
+    /// Asks the plugins that are to be asked of the query at the front of the inbox, and turns to its shard. What is there then, or what
+    /// became of it.
+    async fn arrange_query(
+        &mut self,
+        header: Header,
+        judged: Judged,
+    ) -> Result<Result<(Header, Judged), Taken>, Fault> {
+        let (mut header, mut judged) = (header, judged);
+        if self.shared.policies.load().set.names_plugins() {
+            match self.plug_query(header, judged).await? {
+                Ok(found) => (header, judged) = found,
+                Err(taken) => return Ok(Err(taken)),
+            }
+        }
+        if self.shards.is_some() {
+            return self.find_shard(header, judged).await;
+        }
+        Ok(Ok((header, judged)))
     }
 
     /// Fills in the ids that the query at the front of the inbox needs, and turns to its shard; or takes it, if it is for several.

@@ -120,7 +120,7 @@ fn call(case: &Case, judged: &Judged) -> Result<QueryCall, String> {
         settings.insert(&name.to_ascii_lowercase(), Setting::Text(value.clone()));
     }
     let identity = Identity::new(user, database, application, client.clone());
-    let mut statement = Asked::of_text(case.sql.as_bytes(), LexRules::default(), &judged);
+    let mut statement = Asked::of_text(case.sql.as_bytes(), LexRules::default(), judged);
     if !case.params.is_empty() {
         if case.params.len() > usize::from(u16::MAX) {
             return Err("it has more than 65,535 `params`".to_owned());
