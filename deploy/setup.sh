@@ -128,7 +128,9 @@ debian_wasm() {
     std=$(apt-cache depends libstd-rust-web-dev 2>/dev/null | sed -n 's/.*Depends: \(libstd-rust-web-[0-9.]*\)$/\1/p' | head -1) || true
     llvm=$(apt-cache depends "$std" 2>/dev/null | sed -n 's/.*Depends: \(libllvm[0-9]*\).*/\1/p' | head -1) || true
     [ -n "$std" ] && [ -n "$llvm" ] || fail "rustup cannot add the target wasm32-unknown-unknown, and apt knows no rustc-web"
-    (cd "$tools/debs" && timeout 300 apt-get download -qq rustc-web "$std" libstd-rust-web-dev rust-web-src "$llvm" >&2) ||
+    fetch_wasm() { (cd "$tools/debs" && timeout 300 apt-get download -qq rustc-web "$std" libstd-rust-web-dev rust-web-src "$llvm" >&2); }
+    # The lists may be older than what the servers have.
+    fetch_wasm || { apt-get update -qq && fetch_wasm; } ||
       fail "rustup cannot add the target wasm32-unknown-unknown, and apt does not give rustc-web"
     local deb
     for deb in "$tools"/debs/*.deb; do dpkg-deb -x "$deb" "$rust"; done

@@ -23,7 +23,7 @@ pub enum Problem {
     #[error("cannot be read: {0}")]
     File(#[source] std::io::Error),
     /// It is too big.
-    #[error("has {size} bytes, at most {max} are allowed; raise `file_max` if that is right")]
+    #[error("has {size} bytes, at most {max} are allowed; raise `limits.file` if that is right")]
     Large {
         /// The file's bytes.
         size: u64,
@@ -113,7 +113,7 @@ pub enum CallError {
     #[error("exhausted the stack: it recursed too deep")]
     Stack,
     /// It gave too much.
-    #[error("gave more than {0} bytes (`output_max`)")]
+    #[error("gave more than {0} bytes (`limits.output_bytes`)")]
     Output(usize),
     /// It trapped, or broke the rules of components.
     #[error("trapped: {0}")]
@@ -122,7 +122,7 @@ pub enum CallError {
     #[error("broke its contract: {0}")]
     Contract(String),
     /// All instances are taken.
-    #[error("is busy: all of its {0} instances are taken (`concurrency`)")]
+    #[error("is busy: all of its {0} instances are taken (`limits.concurrency`)")]
     Busy(usize),
     /// No room for another instance.
     #[error("has no room for another instance: {0}")]

@@ -48,7 +48,7 @@ async fn a_file_that_is_not_there_or_too_big_or_another() {
         spec.limits.file_bytes_max = 100;
         spec
     });
-    assert_says(&message.await, &["at most 100", "file_max"]);
+    assert_says(&message.await, &["at most 100", "limits.file"]);
     let message = refused(|dir| PluginSpec { sha256: Some([0xab; 32]), ..dir.spec("p", &guest::passing()) });
     assert_says(&message.await, &["has SHA-256", "sha256: abababab"]);
 

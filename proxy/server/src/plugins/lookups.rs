@@ -186,8 +186,11 @@ impl Connection {
         let mut hasher = DefaultHasher::new();
         sql.hash(&mut hasher);
         let id = hasher.finish();
+        // In front of each: the one before may have left it little time.
+        let timed = format!("SET statement_timeout = {}", deadline.as_millis().max(1));
         if self.prepared.get(&id).is_none_or(|known| **known != **sql) {
-            self.own.batch_execute(&format!("PREPARE lookup_{id:x} AS {sql}\n")).await.map_err(told)?;
+            let text = format!("{timed}; PREPARE lookup_{id:x} AS {sql}\n");
+            self.own.batch_execute(&text).await.map_err(told)?;
             self.prepared.insert(id, sql.as_str().into());
         }
         let given: Vec<String> = params
@@ -195,8 +198,7 @@ impl Connection {
             .map(|value| value.as_deref().map_or_else(|| "NULL".to_owned(), quote_literal))
             .collect();
         let arguments = if given.is_empty() { String::new() } else { format!(" ({})", given.join(", ")) };
-        let limit = deadline.as_millis().max(1);
-        let text = format!("SET statement_timeout = {limit}; EXECUTE lookup_{id:x}{arguments}");
+        let text = format!("{timed}; EXECUTE lookup_{id:x}{arguments}");
         let answer = self.own.simple_query_raw(&text).await.map_err(told)?;
         pin_mut!(answer);
         let (mut rows, mut bytes) = (Rows::default(), 0);

@@ -14,7 +14,6 @@ use pointsman_wire::owed::{Ask, Deal};
 use super::judge::{Marks, Verdict};
 use super::notes::Note;
 use super::pins::Pins;
-use super::prepare::ends_transaction;
 use super::request::Taken;
 use super::statements::Origin;
 use super::steer::Asked;
@@ -44,17 +43,17 @@ impl Session {
             return *known;
         }
         // A failed transaction answers everything with the same error.
-        if self.is_sure_to_fail(facts) {
+        if self.is_past_judging(facts) {
             return Ok(None);
         }
         self.admit(&Asked { facts, verdict, sql, parameter: &|_| None })
     }
 
-    /// Whether the server is sure to refuse a statement: its transaction has failed, and neither the statement nor what is under way
-    /// may end that.
-    pub(super) fn is_sure_to_fail(&self, facts: &Facts) -> bool {
+    /// Whether there is nothing to judge: in a failed transaction, with nothing under way that ends it, one statement fails, or ends the
+    /// transaction itself.
+    pub(super) fn is_past_judging(&self, facts: &Facts) -> bool {
         let failed = self.status == TransactionStatus::Failed && self.owed.is_empty() && !self.flow.unsynced;
-        failed && facts.single().is_some() && !ends_transaction(facts)
+        failed && facts.single().is_some()
     }
 
     /// The request has to wait: what the rules said of it is kept until it is taken again.
@@ -97,6 +96,15 @@ impl Session {
 
     /// A batch of the extended protocol that a rule refuses: nothing of it is performed.
     pub(super) fn refuse_whole_batch(&mut self, fault: Fault) -> Result<Taken, Fault> {
+        if self.flow.ends() {
+            return Err(fault);
+        }
+        if self.fails_with_server() {
+            // The transaction fails with it; what follows up to the client's `Sync` is dropped.
+            self.send_refused_message(fault);
+            (self.flow.unsynced, self.flow.skip_to_sync) = (true, true);
+            return Ok(Taken::Done);
+        }
         if !self.owed.is_empty() {
             self.flow.stalled = true;
             return Ok(self.keep_admission(Err(fault)));
@@ -192,7 +200,7 @@ impl Session {
             return Ok(None);
         }
         match self.named(bind.statement) {
-            Some(named) if !self.is_sure_to_fail(&named.facts) => self.admit_bound(&named, bind),
+            Some(named) if !self.is_past_judging(&named.facts) => self.admit_bound(&named, bind),
             _ => Ok(None),
         }
     }

@@ -111,6 +111,10 @@ impl Session {
 
     /// Asks the plugins that are to be asked of the batch, and turns to its shard. What it is then, or what became of it.
     async fn arrange(&mut self, mut survey: Survey) -> Result<Result<Survey, Taken>, Fault> {
+        if self.flow.admission.as_deref().is_some_and(Result::is_err) {
+            // It was refused before: `batch_admission` says so.
+            return Ok(Ok(survey));
+        }
         match self.plug_batch(survey.len).await {
             Ok(Passed::Changed) => survey = self.survey()?.unwrap_or(survey),
             Ok(Passed::Same) => {}

@@ -26,44 +26,37 @@ impl Session {
                 self.await_catalog().await;
             }
         }
-        let explained = self.explain_in_place(header);
-        if explained != header {
-            // The explanation is ours: plugins have nothing to say of it.
-            self.flow.plugged = Plugged::Silent;
-        }
+        let Some(explained) = self.explain_in_place(header) else { return header };
+        // The explanation is ours: plugins have nothing to say of it.
+        self.flow.plugged = Plugged::Silent;
         explained
     }
 
     /// Replaces the `Query` or `Parse` at the front of the inbox by a query for its explanation, if it asks for one. Returns
-    /// the header of what is there then.
-    pub(super) fn explain_in_place(&mut self, header: Header) -> Header {
-        let Some(frame) = self.asks_for_route(header) else { return header };
+    /// the header of what is there then; `None`: it asks for none.
+    pub(super) fn explain_in_place(&mut self, header: Header) -> Option<Header> {
+        let frame = self.asks_for_route(header)?;
         let mut replaced = Buffer::default();
         match header.tag {
             b'Q' => {
-                let Some(asked) = Query::decode(&frame[5..]).ok().and_then(|query| explain_route(query.sql))
-                else {
-                    return header;
-                };
+                let asked = explain_route(Query::decode(&frame[5..]).ok()?.sql)?;
                 message::query(&mut replaced, self.explanation(asked).as_bytes());
             }
             b'P' => {
-                let Ok(Parse { name, sql, parameter_types }) = Parse::decode(&frame[5..]) else {
-                    return header;
-                };
-                let Some(asked) = explain_route(sql) else { return header };
+                let Parse { name, sql, parameter_types } = Parse::decode(&frame[5..]).ok()?;
+                let asked = explain_route(sql)?;
                 let text = self.explanation(asked);
                 let count = count(parameter_types);
                 let parts: [&[u8]; 6] = [name, b"\0", text.as_bytes(), b"\0", &count, parameter_types.raw()];
                 message::frame(&mut replaced, b'P', &parts);
             }
-            _ => return header,
+            _ => return None,
         }
-        let Ok(Some(now)) = Header::peek(replaced.bytes()) else { return header };
+        let now = Header::peek(replaced.bytes()).ok()??;
         self.io.from_client.consume(header.frame_len());
         replaced.extend(self.io.from_client.bytes());
         self.io.from_client = replaced;
-        now
+        Some(now)
     }
 
     /// A copy of the frame at the front of the inbox, if it asks for a route.

@@ -111,7 +111,8 @@ impl Session {
 
     /// Translates and sends the client's next message.
     pub(super) fn message(&mut self, header: Header) -> Result<(), Fault> {
-        let header = if header.tag == b'P' { self.explain_in_place(header) } else { header };
+        let explained = if header.tag == b'P' { self.explain_in_place(header) } else { None };
+        let header = explained.unwrap_or(header);
         let frame_len = header.frame_len();
         let inbox = std::mem::take(&mut self.io.from_client);
         let frame = &inbox.bytes()[..frame_len];
@@ -195,7 +196,8 @@ impl Session {
             self.parse_own(name, body, judged);
             return Ok(());
         }
-        if self.statements.len() >= self.shared.prepared_statements_max {
+        let of_client = self.statements.len().saturating_sub(self.rewritten.len());
+        if of_client >= self.shared.prepared_statements_max {
             let limit = self.shared.prepared_statements_max;
             let fault = Fault::pointsman("53400", format!("a client may prepare at most {limit} statements"))
                 .hint("Close statements that are no longer used, or raise prepared_statements_max.");

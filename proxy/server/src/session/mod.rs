@@ -195,13 +195,17 @@ struct Flow {
     admission: Option<Box<admission::Admission>>,
     /// What plugins said of it.
     plugged: Plugged,
+    /// It reads as plugins have made it.
+    replaced: bool,
     /// The body of the client's own unnamed statement, which another has taken the place of for this request.
     unnamed_before: Option<bytes::Bytes>,
     /// What the rules say of it, if they were asked before the plugins.
     decided: Option<Box<pointsman_policy::Decision>>,
     /// A message has come that tells of writes which plugins are to hear of first.
     unheard: bool,
-    /// The last statement that completed was a `ROLLBACK`.
+    /// Plugins have heard of what the message at hand tells.
+    heard: bool,
+    /// The last statement that completed, while plugins have not heard of writes, was a `ROLLBACK`.
     rolled_back: bool,
     /// The messages on their way were admitted as a batch.
     admitted: bool,

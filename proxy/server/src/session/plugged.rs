@@ -123,7 +123,7 @@ impl Judges {
 impl Session {
     /// Whether rules name plugins for a statement of this session.
     fn is_plugged(&mut self, facts: &Facts, judgement: &Judgement) -> bool {
-        if self.ruled.is_some() || self.is_sure_to_fail(facts) {
+        if self.ruled.is_some() || self.is_past_judging(facts) {
             return false;
         }
         let policies = self.shared.policies.load();

@@ -188,7 +188,7 @@ impl Session {
 }
 
 /// Whether a failed transaction lets the statement through.
-pub(super) fn ends_transaction(facts: &Facts) -> bool {
+fn ends_transaction(facts: &Facts) -> bool {
     let ends =
         |kind: &Kind| matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_));
     facts.single().is_some_and(|statement| ends(&statement.kind))

@@ -34,7 +34,8 @@ impl Session {
             if self.io.unscanned().len() < needed {
                 break;
             }
-            if matches!(header.tag, b'C' | b'Z') && self.waits_for_plugins(header) {
+            let heard = std::mem::take(&mut self.flow.heard);
+            if !heard && matches!(header.tag, b'C' | b'Z') && self.waits_for_plugins(header) {
                 self.flow.unheard = true;
                 break;
             }

@@ -81,6 +81,7 @@ impl Session {
                     // What was said of it, and by whom, was said of it alone.
                     self.flow.plugged = Plugged::Unasked;
                     self.flow.decided = None;
+                    self.flow.replaced = false;
                     self.flow.admission = None;
                     if let Some(body) = self.flow.unnamed_before.take() {
                         self.define_unnamed(&body);

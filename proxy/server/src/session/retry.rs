@@ -85,10 +85,12 @@ impl Session {
         let free = self.status == TransactionStatus::Idle || self.flow.retry.begun.is_some();
         let on_replica = self.held.as_ref().is_some_and(|held| held.role == Role::Replica);
         let fits = length <= RETRY_BYTES_MAX.saturating_sub(self.flow.retry.requests.len());
+        // What plugins said of it would be lost, or said of what they made of it.
+        let touched = self.flow.replaced || self.flow.plugged.word().is_some();
         let retry = &mut self.flow.retry;
         retry.refused = false;
         // What is behind a request that is not kept cannot be asked again without answering out of order.
-        if reads && free && on_replica && fits && self.owed.readies_forwarded() == retry.count {
+        if reads && free && !touched && on_replica && fits && self.owed.readies_forwarded() == retry.count {
             retry.requests.extend_from_slice(&self.io.from_client.bytes()[..length]);
             retry.count += 1;
         } else {
@@ -130,7 +132,9 @@ impl Session {
     }
 
     fn has_unanswered(&self) -> bool {
-        self.flow.retry.count > 0 && !self.flow.retry.answered && self.flow.passing.is_none()
+        let retry = &self.flow.retry;
+        // What waits behind and was rewritten would be asked about again.
+        retry.count > 0 && !retry.answered && self.flow.passing.is_none() && !self.flow.replaced
     }
 
     /// Whether the requests in flight can be asked again of another server.
@@ -169,8 +173,7 @@ impl Session {
         // What was known of the front of the inbox is not of these.
         self.flow.surveyed = 0;
         self.flow.admission = None;
-        // Plugins were asked of it, and it reads as they made it.
-        self.flow.plugged = Plugged::Silent;
+        self.flow.plugged = Plugged::Unasked;
         self.flow.decided = None;
         self.shared.counters.retried();
     }

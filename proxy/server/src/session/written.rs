@@ -60,9 +60,9 @@ impl Written {
 }
 
 impl Drop for Written {
-    /// What plugins did not hear of, as the connection is lost, may have been anything.
+    /// What plugins did not hear of, as the connection is lost while it may be committing, may have been anything.
     fn drop(&mut self) {
-        if !self.unheard.is_empty() {
+        if !self.unheard.is_empty() && !self.open.is_empty() {
             self.ledger.invalidate(&Tags::everything());
         }
     }
@@ -91,7 +91,10 @@ impl Session {
         let roles = facts.statements.iter().any(|one| one.kind == Kind::Ddl && one.writes.is_empty());
         self.note_tags(&tags, made_by, roles);
         if let Some(Held { written: Some(written), .. }) = &mut self.held {
-            written.unheard.append(&mut self.flow.plugged.unheard());
+            let mut unheard = self.flow.plugged.unheard();
+            let ahead = self.owed.readies_forwarded();
+            unheard.iter_mut().for_each(|write| write.behind(ahead));
+            written.unheard.append(&mut unheard);
             if written.unheard.len() > UNHEARD_MAX {
                 written.unheard.clear();
                 written.tags.add_everything();

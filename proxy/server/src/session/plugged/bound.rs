@@ -47,6 +47,13 @@ pub(in crate::session) struct Rewritten {
     secret: Option<u128>,
 }
 
+impl Rewritten {
+    /// How many there are.
+    pub(in crate::session) fn len(&self) -> usize {
+        self.names.len()
+    }
+}
+
 /// What became of a batch that plugins were asked of.
 pub(in crate::session) enum Passed {
     /// It is as it was.
@@ -94,6 +101,7 @@ impl Session {
         if !changed {
             return Ok(Passed::Same);
         }
+        self.flow.replaced = true;
         let mut replaced = Buffer::default();
         frames.iter().for_each(|frame| replaced.extend(frame));
         self.replace_front(len, replaced);
@@ -258,6 +266,8 @@ fn is_alone(mut batch: &[u8]) -> bool {
                 let own = Bind::decode(&frame[5..]).is_ok_and(|bind| bind.statement.is_empty());
                 binds += 1 + i32::from(!own);
             }
+            // What is described or closed is the client's own statement.
+            b'D' | b'C' if frame.get(5) == Some(&b'S') => binds += 1,
             _ => {}
         }
     }

@@ -67,6 +67,7 @@ impl Session {
             self.flow.decided = Some(question.decision);
             return Ok(Ok((header, judged)));
         };
+        self.flow.replaced = true;
         let mut replaced = Buffer::default();
         message::query(&mut replaced, by.as_bytes());
         let header = self.replace_front(header.frame_len(), replaced).unwrap_or(header);

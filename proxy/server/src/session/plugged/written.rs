@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use pointsman_cache::Tags;
 use pointsman_plugin_host::{Hook, Invalidation, StatementKind, WriteCall};
 use pointsman_wire::frame::Header;
-use pointsman_wire::owed::Deal;
+use pointsman_wire::owed::{Ask, Deal};
 
 use super::super::Session;
 use super::Judges;
@@ -18,6 +18,8 @@ use crate::plugins::asked::kind;
 #[derive(Debug)]
 pub(in crate::session) struct Unheard {
     judges: Judges,
+    /// How many times the client hears ReadyForQuery before its own.
+    ahead: usize,
     /// The server has said that it is done.
     complete: bool,
     /// How many rows it wrote; none: that was not said.
@@ -26,7 +28,12 @@ pub(in crate::session) struct Unheard {
 
 impl Unheard {
     pub(super) fn new(judges: Judges) -> Self {
-        Self { judges, complete: false, rows: None }
+        Self { judges, ahead: 0, complete: false, rows: None }
+    }
+
+    /// So many replies to other requests come first.
+    pub(in crate::session) fn behind(&mut self, ahead: usize) {
+        self.ahead = ahead;
     }
 
     fn kind(&self) -> StatementKind {
@@ -52,6 +59,7 @@ impl Session {
         self.relay()?;
         while std::mem::take(&mut self.flow.unheard) {
             Box::pin(self.tell_of_writes()).await;
+            self.flow.heard = true;
             self.relay()?;
         }
         Ok(())
@@ -63,18 +71,32 @@ impl Session {
             return false;
         }
         let visible = self.makes_visible(header);
-        if header.tag == b'C' {
-            return self.completes_a_write(header) && visible;
+        if header.tag == b'Z' {
+            return self.ends_writes(visible);
         }
-        let (undone, rolled_back) = (self.flow.failed, std::mem::take(&mut self.flow.rolled_back));
-        let Some(unheard) = self.unheard().filter(|_| visible) else { return false };
-        if undone || rolled_back {
-            unheard.clear();
-            return false;
+        // What `Execute` has done is committed at the `Sync`.
+        let by_query = self.owed.head().is_some_and(|head| head.ask == Ask::Query);
+        let commits = self.io.unscanned().get(5..).is_some_and(|body| body.starts_with(b"COMMIT"));
+        self.completes_a_write(header) && visible && (by_query || commits)
+    }
+
+    /// A request ends; `visible`: with the transaction, and what it wrote. Whether plugins are to be told of that.
+    fn ends_writes(&mut self, visible: bool) -> bool {
+        let undone = self.flow.failed || std::mem::take(&mut self.flow.rolled_back);
+        let Some(unheard) = self.unheard() else { return false };
+        if visible && undone {
+            unheard.retain(|write| write.ahead > 0);
         }
-        // Also those that end without such a word: a portal that was not fetched to its end, a procedure.
-        unheard.iter_mut().for_each(|write| write.complete = true);
-        true
+        let mut any = false;
+        for write in unheard {
+            match write.ahead {
+                // Also those that end without a word of their own: a portal that was not fetched to its end, a procedure.
+                0 if visible => (write.complete, any) = (true, true),
+                0 => {}
+                _ => write.ahead -= 1,
+            }
+        }
+        any
     }
 
     /// Notes what a CommandComplete says of the writes. Whether any of them is complete.
@@ -84,7 +106,8 @@ impl Session {
         self.flow.rolled_back = rolled_back;
         let Some(unheard) = self.unheard() else { return false };
         if let Some((kind, rows)) = done
-            && let Some(next) = unheard.iter_mut().find(|write| !write.complete && write.kind() == kind)
+            && let Some(next) =
+                unheard.iter_mut().find(|write| write.ahead == 0 && !write.complete && write.kind() == kind)
         {
             (next.complete, next.rows) = (true, Some(rows));
         }
