@@ -30,6 +30,14 @@ fn feed(posts: &str, follows: &str, reader: u32) -> String {
     )
 }
 
+/// Gives the feeds of readers 1 and 3 tags by whom they read, and names the authors of posts in this hook.
+fn naming_authors(hook: &str, posts: &str) -> String {
+    format!(
+        r#"{{"query": [{{"has": "reader = 1", "tags": ["by:7"]}}, {{"has": "reader = 3", "tags": ["by:8"]}}],
+            "{hook}": [{{"table": "{posts}", "column": "author", "tag": "by:{{}}"}}]}}"#
+    )
+}
+
 async fn under(stage: &Stage, (posts, follows): (&str, &str), script: &str, more: &str) -> Proxy {
     let spec = format!(
         "  rules:\n    - {{name: feeds, match: {{verb: select, tables: [{posts}, {follows}]}}, plugins: [script],\n       \
@@ -54,10 +62,7 @@ async fn served(proxy: &Proxy, wire: &mut pointsman_tests::Wire, sql: &str) -> (
 async fn a_write_drops_what_its_tags_name() {
     let (stage, _turn) = logical().await;
     let (posts, follows) = feeds(stage).await;
-    let script = format!(
-        r#"{{"query": [{{"has": "reader = 1", "tags": ["by:7"]}}, {{"has": "reader = 3", "tags": ["by:8"]}}],
-            "write": [{{"table": "{posts}", "column": "author", "tag": "by:{{}}"}}]}}"#
-    );
+    let script = naming_authors("write", &posts);
     let proxy = under(stage, (&posts, &follows), &script, "").await;
     let mut wire = proxy.wire().await;
     let (first, third) = (feed(&posts, &follows, 1), feed(&posts, &follows, 3));
@@ -124,10 +129,7 @@ async fn a_failed_write_hook_drops_everything() {
 async fn a_change_from_elsewhere_drops_what_its_tags_name() {
     let (stage, _turn) = logical().await;
     let (posts, follows) = feeds(stage).await;
-    let script = format!(
-        r#"{{"query": [{{"has": "reader = 1", "tags": ["by:7"]}}, {{"has": "reader = 3", "tags": ["by:8"]}}],
-            "change": [{{"table": "{posts}", "column": "author", "tag": "by:{{}}"}}]}}"#
-    );
+    let script = naming_authors("change", &posts);
     let proxy = under(stage, (&posts, &follows), &script, "").await;
     let mut wire = proxy.wire().await;
     let (first, third) = (feed(&posts, &follows, 1), feed(&posts, &follows, 3));

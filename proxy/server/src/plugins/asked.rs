@@ -288,16 +288,7 @@ impl Session for Asking {
     }
 
     fn setting(&self, name: &str) -> Option<String> {
-        Some(match self.settings.0.get(&name.to_ascii_lowercase())? {
-            Setting::Text(text) => text.clone(),
-            Setting::Statement(statement) => {
-                let (_, value) = statement.split_once(" TO ")?;
-                match value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')) {
-                    Some(quoted) => quoted.replace("''", "'"),
-                    None => value.to_owned(),
-                }
-            }
-        })
+        self.settings.0.get(&name.to_ascii_lowercase()).and_then(Setting::told)
     }
 }
 

@@ -11,7 +11,7 @@ use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Bind, Parse};
 use pointsman_wire::owed::{Ask, Deal};
 
-use super::judge::{Marks, Verdict};
+use super::judge::{Judged, Marks, Verdict};
 use super::notes::Note;
 use super::pins::Pins;
 use super::request::Taken;
@@ -34,6 +34,14 @@ pub(super) struct Named {
     pub sql: Bytes,
     /// How many literals its text has.
     pub literals: u32,
+}
+
+impl Named {
+    /// A text that was judged.
+    pub fn of(judged: Judged, sql: Bytes) -> Self {
+        let Judged { facts, verdict, literals, .. } = judged;
+        Self { facts, verdict, sql, literals }
+    }
 }
 
 impl Session {
@@ -216,9 +224,7 @@ impl Session {
     }
 
     fn named_by_text(&self, sql: &[u8]) -> Named {
-        let judged = self.judged(sql);
-        let (sql, literals) = (Bytes::copy_from_slice(sql), judged.literals);
-        Named { facts: judged.facts, verdict: judged.verdict, sql, literals }
+        Named::of(self.judged(sql), Bytes::copy_from_slice(sql))
     }
 
     /// The statement that the client calls so.
@@ -246,10 +252,7 @@ impl Session {
             return self.pins.has(Pins::UNKNOWN).then(|| self.named_by_text(b"?"));
         };
         let catalog = self.shared.account.database.catalog();
-        let verdict = match judged.verdict.is_of(&catalog) {
-            true => Arc::clone(&judged.verdict),
-            false => Arc::new(Verdict::new(&judged.facts, &catalog)),
-        };
+        let verdict = judged.verdict.under(&judged.facts, &catalog);
         Some(Named { facts: Arc::clone(&judged.facts), verdict, sql: sql.clone(), literals: judged.literals })
     }
 }

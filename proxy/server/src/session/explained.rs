@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 
+use pointsman_plugin_host::Rows;
 use pointsman_policy::{Question, explain};
-use pointsman_sql::{ClientEncoding, explain_route, quote_literal};
+use pointsman_sql::{ClientEncoding, explain_route};
 use pointsman_wire::frame::Header;
 use pointsman_wire::frontend::{Parse, Query};
 
 use super::extended::count;
 use super::judge::judge;
-use super::plugged::Plugged;
+use super::plugged::{Plugged, as_query};
 use super::request::Request;
 use super::steer::Asked;
 use super::{Session, message};
@@ -126,14 +127,11 @@ impl Session {
     fn as_query(&self, rows: &[(String, String)]) -> String {
         // The texts are UTF-8; a client of another encoding gets what both have.
         let ascii = self.wants.rules().encoding != ClientEncoding::Utf8;
-        let literal = |text: &str| match ascii {
-            true => quote_literal(&text.replace(|c: char| !c.is_ascii(), "?")),
-            false => quote_literal(text),
+        let told = |text: &str| match ascii {
+            true => text.replace(|c: char| !c.is_ascii(), "?"),
+            false => text.to_owned(),
         };
-        let rows: Vec<String> = rows
-            .iter()
-            .map(|(item, value)| format!("({}::text, {}::text)", literal(item), literal(value)))
-            .collect();
-        format!("SELECT * FROM (VALUES {}) AS route (item, value)", rows.join(", "))
+        let rows = rows.iter().map(|(item, value)| vec![Some(told(item)), Some(told(value))]).collect();
+        as_query(&Rows { columns: vec!["item".to_owned(), "value".to_owned()], rows })
     }
 }

@@ -245,10 +245,7 @@ impl Session {
     fn own_meaning(&mut self, name: &[u8]) -> Option<(Arc<Facts>, Arc<Verdict>, ConfigCalls)> {
         if let Some((Judged { facts, verdict, configs, .. }, _)) = self.statements.own(name) {
             let catalog = self.shared.account.database.catalog();
-            let verdict = match verdict.is_of(&catalog) {
-                true => Arc::clone(verdict),
-                false => Arc::new(Verdict::new(facts, &catalog)),
-            };
+            let verdict = verdict.under(facts, &catalog);
             return Some((Arc::clone(facts), verdict, configs.clone()));
         }
         if self.pins.has(Pins::UNKNOWN) {

@@ -116,6 +116,11 @@ impl Verdict {
         &self.planned
     }
 
+    /// What the facts mean under this catalog: this, if it was judged under it.
+    pub fn under(self: &Arc<Self>, facts: &Facts, catalog: &Catalog) -> Arc<Self> {
+        if self.is_of(catalog) { Arc::clone(self) } else { Arc::new(Self::new(facts, catalog)) }
+    }
+
     /// Whether the text calls a function that the catalog does not know.
     pub fn is_uncertain(&self) -> bool {
         let unknown = |reason: &Reason| matches!(reason, Reason::Uses(Obstacle::UnknownFunction(_)));

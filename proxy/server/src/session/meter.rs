@@ -88,18 +88,7 @@ impl Meter {
 
 /// The application's name as these settings have it; empty if they have none that can be told.
 pub(crate) fn application_name(settings: &Settings) -> String {
-    match settings.get("application_name") {
-        Some(Value::Text(name)) => name.clone(),
-        Some(Value::Statement(statement)) => set_to(statement).unwrap_or_default(),
-        None => String::new(),
-    }
-}
-
-/// The value of `SET name TO 'value'` as it is written by us.
-fn set_to(statement: &str) -> Option<String> {
-    let (_, value) = statement.split_once(" TO ")?;
-    let quoted = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
-    Some(quoted.map_or_else(|| value.to_owned(), |value| value.replace("''", "'")))
+    settings.get("application_name").and_then(Value::told).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use crate::fault::Fault;
 use crate::plugins::asked::{Asked, Asking};
 use crate::upstream::settings::Interned;
 
+pub(in crate::session) use answer::as_query;
 pub(in crate::session) use bound::{Passed, Rewritten};
 use question::{Course, Outcome, Question};
 pub(in crate::session) use written::Unheard;

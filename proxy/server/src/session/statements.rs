@@ -234,11 +234,7 @@ impl UnnamedBefore {
 impl Unnamed {
     /// What its facts mean under this catalog.
     pub fn verdict_under(&self, catalog: &Catalog) -> Arc<Verdict> {
-        if self.verdict.is_of(catalog) {
-            Arc::clone(&self.verdict)
-        } else {
-            Arc::new(Verdict::new(&self.facts, catalog))
-        }
+        self.verdict.under(&self.facts, catalog)
     }
 }
 

@@ -15,6 +15,18 @@ pub enum Value {
 }
 
 impl Value {
+    /// The setting's text, in either form; `None`: the statement does not say it as one written by us does.
+    pub fn told(&self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text.clone()),
+            Self::Statement(statement) => {
+                let (_, value) = statement.split_once(" TO ")?;
+                let quoted = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
+                Some(quoted.map_or_else(|| value.to_owned(), |value| value.replace("''", "'")))
+            }
+        }
+    }
+
     /// Whether a `search_path` of this value leads to the session's temporary schema by name.
     pub fn mentions_temporary(&self) -> bool {
         let (Self::Text(text) | Self::Statement(text)) = self;

@@ -55,6 +55,13 @@ pub struct Field<'a> {
 const FIELD_TAIL: usize = 18;
 
 impl<'a> Field<'a> {
+    /// A column of type `text` that is no table's. Its values are the same in either format.
+    #[must_use]
+    pub fn text(name: &'a [u8], format: i16) -> Self {
+        const OID: u32 = 25;
+        Self { name, table_oid: 0, column: 0, type_oid: OID, type_len: -1, type_modifier: -1, format }
+    }
+
     fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         Ok(Self {
             name: reader.cstr()?,

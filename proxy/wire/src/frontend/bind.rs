@@ -56,6 +56,15 @@ pub struct BindParameters<'a> {
     pub result_formats: Vec<i16>,
 }
 
+/// The format code at `index`, from 0, of a list of them: none for all text, one for all, or one for each.
+pub fn format_of(formats: &[i16], index: usize) -> i16 {
+    match formats {
+        [] => 0,
+        [one] => *one,
+        each => each.get(index).copied().unwrap_or(0),
+    }
+}
+
 impl<'a> BindParameters<'a> {
     /// Reads [`Bind::rest`].
     ///
@@ -81,11 +90,7 @@ impl<'a> BindParameters<'a> {
 
     /// The format code of the value at `index`, from 0.
     pub fn format(&self, index: usize) -> i16 {
-        match self.formats.as_slice() {
-            [] => 0,
-            [one] => *one,
-            each => each.get(index).copied().unwrap_or(0),
-        }
+        format_of(&self.formats, index)
     }
 
     /// The whole number at `index`, from 0; in binary, of any of PostgreSQL's integer types.

@@ -8,7 +8,7 @@ mod bind;
 mod login;
 mod query;
 
-pub use bind::{Bind, BindParameters, FunctionCall};
+pub use bind::{Bind, BindParameters, FunctionCall, format_of};
 pub use login::{PasswordMessage, SaslInitialResponse, SaslResponse};
 pub use query::{Close, CopyFail, Describe, Execute, Parse, Query, Target};
 

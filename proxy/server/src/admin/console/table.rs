@@ -4,9 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use pointsman_wire::backend::{CommandComplete, DataRow, Field, RowDescription};
-
-/// `text`: its bytes are the same in either format.
-const TEXT_OID: u32 = 25;
+use pointsman_wire::frontend::format_of;
 
 /// A table's columns, and its rows; None is NULL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +19,7 @@ pub(super) struct Formats(pub Vec<i16>);
 
 impl Formats {
     fn of(&self, column: usize) -> i16 {
-        match self.0.as_slice() {
-            [] => 0,
-            [one] => *one,
-            each => each.get(column).copied().unwrap_or(0),
-        }
+        format_of(&self.0, column)
     }
 }
 
@@ -60,15 +54,7 @@ impl Table {
 
 /// Appends RowDescription.
 pub(super) fn describe(columns: &[&'static str], formats: &Formats, out: &mut BytesMut) {
-    let field = |(index, name): (usize, &&'static str)| Field {
-        name: name.as_bytes(),
-        table_oid: 0,
-        column: 0,
-        type_oid: TEXT_OID,
-        type_len: -1,
-        type_modifier: -1,
-        format: formats.of(index),
-    };
+    let field = |(index, name): (usize, &&'static str)| Field::text(name.as_bytes(), formats.of(index));
     let fields = columns.iter().enumerate().map(field).collect();
     RowDescription { fields }.encode(out);
 }

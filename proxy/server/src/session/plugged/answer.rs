@@ -6,13 +6,11 @@ use pointsman_cache::Parts;
 use pointsman_plugin_host::Rows;
 use pointsman_sql::{Facts, quote_identifier, quote_literal};
 use pointsman_wire::backend::{CommandComplete, DataRow, Field, RowDescription};
+use pointsman_wire::frontend::format_of;
 
 use super::super::Session;
 use super::super::served::READY;
 use crate::metrics::StatementKind;
-
-/// `text`: its bytes are the same in either format.
-const TEXT_OID: u32 = 25;
 
 impl Session {
     /// Whether nothing is under way, and no transaction is open: what is answered here is answered in order.
@@ -63,25 +61,8 @@ impl Session {
 
 /// The rows as a server would send them, in these formats.
 fn parts(rows: &Rows, formats: &[i16]) -> Parts {
-    let format = |index: usize| match formats {
-        [] => 0,
-        [one] => *one,
-        each => each.get(index).copied().unwrap_or(0),
-    };
-    let fields = rows
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(index, name)| Field {
-            name: name.as_bytes(),
-            table_oid: 0,
-            column: 0,
-            type_oid: TEXT_OID,
-            type_len: -1,
-            type_modifier: -1,
-            format: format(index),
-        })
-        .collect();
+    let named = rows.columns.iter().enumerate();
+    let fields = named.map(|(index, name)| Field::text(name.as_bytes(), format_of(formats, index))).collect();
     let (mut description, mut out) = (BytesMut::new(), BytesMut::new());
     RowDescription { fields }.encode(&mut description);
     for row in &rows.rows {
@@ -93,9 +74,8 @@ fn parts(rows: &Rows, formats: &[i16]) -> Parts {
     Parts { parameters: None, description: Some(description.freeze()), rows: out.freeze() }
 }
 
-/// A query whose result is these rows: it stands in the statement's place, so that pipelines, portals and transactions are as
-/// ever.
-pub(super) fn as_query(rows: &Rows) -> String {
+/// A query whose result is these rows, of type `text`.
+pub(in crate::session) fn as_query(rows: &Rows) -> String {
     let value = |value: &Option<String>| match value {
         Some(text) => format!("{}::text", quote_literal(text)),
         None => "NULL::text".to_owned(),

@@ -126,9 +126,7 @@ impl Session {
 
     fn pass_parse(&mut self, frame: Bytes, passing: &mut Passing) {
         if let Ok(Parse { name, sql, parameter_types }) = Parse::decode(&frame[5..]) {
-            let judged = self.judged(sql);
-            let (sql, literals) = (frame.slice_ref(sql), judged.literals);
-            let named = Named { facts: judged.facts, verdict: judged.verdict, sql, literals };
+            let named = Named::of(self.judged(sql), frame.slice_ref(sql));
             passing.unnamed = (passing.alone && name.is_empty()).then_some(passing.frames.len());
             passing.parsed.push((frame.slice_ref(name), named, frame.slice_ref(parameter_types.raw())));
         }
