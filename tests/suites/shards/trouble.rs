@@ -1,7 +1,7 @@
 //! Cancels, clients that leave and servers that die in the middle of a scatter.
 use std::time::Duration;
 
-use pointsman_tests::{Frame, Proxy, Stage, Wire, eventually, msg, pretty};
+use pointsman_tests::{Forwarder, Frame, Proxy, Stage, Wire, eventually, msg, pretty};
 
 use super::seen::column;
 use super::world::{self, World};
@@ -73,6 +73,26 @@ async fn a_cancel_reaches_all_parts() {
     }
     holder.run("ROLLBACK").await;
     assert_eq!(wire.value("SELECT count(*) FROM agents").await, "28");
+}
+
+/// An error of one part cancels the others, and nothing that comes after them in the transaction.
+#[tokio::test]
+async fn a_late_cancel_meets_no_other_statement() {
+    let (mut stage, _) = setting(false).await;
+    let way = Forwarder::to(stage.primary.port).await;
+    way.delay_cancels(Duration::from_millis(100));
+    stage.shards.iter_mut().for_each(|shard| shard.port = way.port);
+    let proxy = world::proxy(&stage, "").await;
+    let mut wire = world::social(&proxy).await;
+    wire.run("BEGIN").await;
+    for id in 1..=8 {
+        wire.run("SAVEPOINT a").await;
+        let frames = wire.query("SELECT id / 0 FROM agents").await;
+        assert_eq!(errors(&frames), ["22012"], "{}", pretty(&frames));
+        wire.run("ROLLBACK TO a").await;
+        wire.run(&format!("SELECT pg_sleep(0.2) FROM agents WHERE id = {id}")).await;
+    }
+    wire.run("COMMIT").await;
 }
 
 /// A client that leaves takes nothing with it: its statements end and its connections serve others.

@@ -30,11 +30,12 @@ impl CancelSlot {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = target.cloned();
     }
 
-    /// Cancels what runs for the session now, without waiting for it.
-    pub(super) fn cancel_in_background(&self) {
-        if let Some(hold) = self.hold() {
-            tokio::spawn(deliver(hold));
-        }
+    /// Cancels what runs for the session now, without waiting for it; whose connection was asked, if one was.
+    pub(super) fn cancel_in_background(&self) -> Option<Arc<CancelTarget>> {
+        let hold = self.hold()?;
+        let target = Arc::clone(hold.target());
+        tokio::spawn(deliver(hold));
+        Some(target)
     }
 
     /// Holds the connection that serves the session now.
@@ -171,6 +172,7 @@ async fn deliver(hold: CancelHold) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a cancel request ended early"),
         Err(_) => {
+            target.doubt();
             tracing::warn!(server = %target.address, "a cancel request took longer than {CANCEL_MAX:?}")
         }
     }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -28,18 +28,30 @@ pub struct CancelTarget {
     /// `BackendKeyData`: secret key, 4 to 256 bytes.
     pub secret: Bytes,
     under_way: AtomicUsize,
+    doubtful: AtomicBool,
     ended: Notify,
 }
 
 impl CancelTarget {
     /// A target with no cancel under way.
     pub fn new(address: Address, tls: ServerTls, process_id: i32, secret: Bytes) -> Self {
-        Self { address, tls, process_id, secret, under_way: AtomicUsize::new(0), ended: Notify::new() }
+        let (under_way, doubtful) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { address, tls, process_id, secret, under_way, doubtful, ended: Notify::new() }
     }
 
     /// Whether a cancel is under way: the connection may serve nobody else until it has ended.
     pub fn is_held(&self) -> bool {
         self.under_way.load(Ordering::Acquire) > 0
+    }
+
+    /// Nobody knows any more when a cancel will arrive.
+    pub fn doubt(&self) {
+        self.doubtful.store(true, Ordering::Release);
+    }
+
+    /// Whether a cancel may still arrive that nobody waits for: the connection may serve nobody else.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Acquire)
     }
 
     /// Waits until no cancel is under way.
@@ -66,7 +78,7 @@ impl CancelHold {
     }
 
     /// The target.
-    pub fn target(&self) -> &CancelTarget {
+    pub fn target(&self) -> &Arc<CancelTarget> {
         &self.0
     }
 }

@@ -324,7 +324,7 @@ impl Pool {
             return;
         }
         let now = Instant::now();
-        if !self.is_current(&connection, now) {
+        if !self.is_current(&connection, now) || connection.cancel.is_doubtful() {
             self.forget(connection);
             return;
         }

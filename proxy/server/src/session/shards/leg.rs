@@ -17,6 +17,7 @@ use super::{SYNC, no_policies};
 use crate::fault::Fault;
 use crate::transport::stream::{Plain, Stream};
 use crate::upstream::config::PoolMode;
+use crate::upstream::connection::CancelTarget;
 
 /// Bytes under way to or from an inner session.
 const UNDER_WAY_MAX: usize = 64 * 1024;
@@ -34,6 +35,8 @@ pub(super) struct Leg {
     stream: DuplexStream,
     inbox: BytesMut,
     cancel: Arc<CancelSlot>,
+    /// Where a cancel of ours may be under way.
+    cancelling: Option<Arc<CancelTarget>>,
     handle: Arc<Handle>,
     /// ReadyForQuery messages that are still to come.
     owed: usize,
@@ -81,16 +84,20 @@ impl Leg {
     }
 
     /// Cancels what still runs.
-    pub fn cancel(&self) {
+    pub fn cancel(&mut self) {
         if self.owed > 0 {
-            self.cancel.cancel_in_background();
+            self.cancelling = self.cancel.cancel_in_background();
         }
     }
 
-    /// Takes all answers that are still to come; what they say does not matter any more.
+    /// Takes all answers that are still to come; what they say does not matter any more. A cancel of ours has arrived then:
+    /// it must not meet the next statement.
     pub async fn settle(&mut self) -> Result<(), Fault> {
         while self.owed > 0 {
             self.frame().await?;
+        }
+        if let Some(target) = self.cancelling.take() {
+            target.released().await;
         }
         Ok(())
     }
@@ -195,6 +202,7 @@ impl Session {
             stream: ours,
             inbox: BytesMut::new(),
             cancel,
+            cancelling: None,
             handle,
             owed: 0,
             failed: false,
